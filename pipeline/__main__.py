@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `flywheel`."""
+
+from pipeline.cli.app import main
+
+main()

@@ -1,0 +1,76 @@
+"""`flywheel predict`: batch prediction with the deployed model."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import ConfigOption, DebugOption, JsonOption
+from pipeline.workspace import DEFAULT_FILE
+
+
+def predict(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="CSV, Parquet, folder or glob.")],
+    output: Annotated[
+        pathlib.Path,
+        typer.Option("--output", "-o", help="Where to write: `.csv` or `.parquet`."),
+    ] = pathlib.Path("predictions.csv"),
+    version: Annotated[
+        str | None, typer.Option(help="Predict with this version. Default: the deployed one.")
+    ] = None,
+    config: ConfigOption = pathlib.Path(DEFAULT_FILE),
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Predict every row of a table with the deployed TFLite model.
+
+    The output holds the input's rows and columns in their order, then `prediction` (the
+    label), and `probability` of the positive class or `probability_CLASS` of each.
+    """
+    import os
+
+    from custom_components.example_gen.reader import open_dataset
+    from models.errors import ConfigError
+    from models.predictor import Predictor
+    from models.registry import Registry
+    from models.spec import NumericFeature
+    from pipeline import config as config_module
+    from pipeline.cli.output import emit_json, err
+    from pipeline.predictions import PredictionWriter, add_predictions
+
+    if output.suffix not in (".csv", ".parquet"):
+        raise ConfigError(
+            "UNKNOWN_FORMAT",
+            f"`--output {output}` ends in `{output.suffix}`; predictions are written as CSV or "
+            "Parquet.",
+            next="Name a file that ends in .csv or .parquet.",
+        )
+    settings = config_module.load(config)
+    registry = Registry(settings.deploy.path)
+    name = registry.resolve(version)
+    start = time.perf_counter()
+    predictor = Predictor.load(registry.folder(name), threads=os.cpu_count() or 1)
+    kinds = {
+        f.name: "numeric" if isinstance(f, NumericFeature) else "categorical"
+        for f in predictor.spec.features
+    }
+    dataset = open_dataset(file, kinds=kinds)
+    rows = 0
+    with PredictionWriter(output) as writer:
+        for batch in dataset.batches():
+            writer.write(add_predictions(predictor, batch))
+            rows += batch.num_rows
+    seconds = time.perf_counter() - start
+    result = {
+        "version": name,
+        "rows": rows,
+        "output": str(output.resolve()),
+        "seconds": round(seconds, 3),
+    }
+    if as_json:
+        emit_json(result)
+        return
+    err.print(f"{rows:,} rows predicted with {name} in {seconds:.2f} s → {output}")

@@ -1,0 +1,101 @@
+"""Starts the worker of a run and follows what it says. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from models.errors import FlywheelError
+from models.stack import ENVIRONMENT
+from pipeline import config as config_module
+from pipeline.config import Config
+from pipeline.workspace import RunFolder, Workspace
+
+_POLL_SECONDS = 0.05
+_STOP_SECONDS = 15
+
+
+class Worker:
+    """One run in a process of its own.
+
+    Args:
+      config: Checked config, paths absolute.
+    """
+
+    def __init__(self, config: Config):
+        self.folder: RunFolder = Workspace(pathlib.Path(config.root)).new_run()
+        self.folder.config.write_text(config_module.dump(config), encoding="utf-8")
+        self.folder.events.touch()
+        code = pathlib.Path(__file__).resolve().parent.parent
+        environment = {**ENVIRONMENT, **os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [str(code), os.environ.get("PYTHONPATH")])
+        )
+        with open(self.folder.log, "w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.worker", str(self.folder.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the one who started it, not the work
+            )
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Every event until the worker ends."""
+        with open(self.folder.events, encoding="utf-8") as file:
+            pending = ""
+            while True:
+                ended = self._process.poll() is not None
+                pending += file.read()
+                *lines, pending = pending.split("\n")
+                for line in lines:
+                    yield json.loads(line)
+                if ended:
+                    return
+                time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Asks the worker to stop at once, and makes sure."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def result(self) -> dict[str, Any]:
+        """How the run ended, also when the worker died without a word."""
+        result = self.folder.read_result()
+        if result is not None:
+            return result
+        code = self._process.returncode
+        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        error = FlywheelError(
+            "WORKER_DIED",
+            f"The process of the run died ({how}); SIGKILL usually means that memory ran out.",
+            next=f"Its last words are in `{self.folder.log}`. Finished components are kept: go on "
+            "with `flywheel run`.",
+        )
+        result = {
+            "run_id": self.folder.id,
+            "state": "failed",
+            "reasons": [error.reason.to_dict()],
+            "seconds": {"total": None, "components": {}},
+            "components": {},
+            "rows": {},
+            "metrics": {},
+            "variants": [],
+            "pushed": None,
+            "report": None,
+            "log": str(self.folder.log),
+        }
+        self.folder.write_result(result)
+        return result

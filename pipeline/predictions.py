@@ -1,0 +1,72 @@
+"""A table with its predictions beside it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from models.predictor import Predictor
+
+
+def add_predictions(predictor: Predictor, batch: pa.RecordBatch) -> pa.Table:
+    """The batch with `prediction` and its probabilities as further columns.
+
+    Columns of the batch that carry one of these names give way.
+    """
+    answers = predictor.predict(batch)
+    spec = predictor.spec
+    added = {"prediction": pa.array(predictor.labels(answers))}
+    if spec.task == "binary":
+        added["probability"] = pa.array(answers[:, 0])
+    elif spec.task == "multiclass":
+        for index, name in enumerate(spec.classes):
+            added[f"probability_{name}"] = pa.array(answers[:, index])
+    kept = [name for name in batch.schema.names if name not in added]
+    columns = [batch.column(name) for name in kept]
+    return pa.table([*columns, *added.values()], names=[*kept, *added])
+
+
+class PredictionWriter:
+    """Writes CSV or Parquet batch by batch; the file appears when it is whole.
+
+    Args:
+      path: Ends in `.csv` or `.parquet`.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._writer: pyarrow.csv.CSVWriter | pyarrow.parquet.ParquetWriter | None = None
+
+    def __enter__(self) -> PredictionWriter:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=self._path.parent, prefix=f".{self._path.stem}-", suffix=self._path.suffix
+        )
+        os.close(handle)
+        self._temporary = pathlib.Path(name)
+        return self
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows; the first call fixes the columns."""
+        if self._writer is None:
+            make = (
+                pyarrow.csv.CSVWriter
+                if self._path.suffix == ".csv"
+                else pyarrow.parquet.ParquetWriter
+            )
+            self._writer = make(str(self._temporary), table.schema)
+        self._writer.write_table(table)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None:
+            os.chmod(self._temporary, 0o644)
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""The config file `flywheel init` writes: short, commented, ready to run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from pipeline.guess import Guess
+
+
+def starter_config(
+    name: str, data: str, guess: Guess, demo: dict[str, Any] | None, rows: int
+) -> str:
+    """The YAML text.
+
+    Args:
+      name: Of the pipeline.
+      data: Path as it shall stand in the file.
+      guess: What the table seems to be about.
+      demo: What is known better, for demo tables.
+      rows: Rows looked at.
+    """
+    demo = demo or {}
+    kinds = {
+        column: demo.get("kinds", {}).get(column, (kind, guess.why.get(column, "")))
+        for column, kind in guess.kinds.items()
+    }
+    time = demo.get("time", guess.time)
+    slices = demo.get("slices", guess.slices)
+    lines = [
+        "# Written by `flywheel init`; every key is described in docs/configuration.md.",
+        "version: 1",
+        f"name: {_scalar(name)}",
+        "data:",
+        f"  path: {_scalar(data)}",
+    ]
+    if demo.get("derive"):
+        lines.append("  derive:")
+        lines += [f"    {_scalar(k)}: {_scalar(v)}" for k, v in demo["derive"].items()]
+    if time:
+        lines += [
+            f"  split: {{by: time, column: {_scalar(time)}}}"
+            "  # oldest rows train, newest test; `by: hash` for a random split"
+        ]
+    question = demo.get("question") or guess.task_why
+    lines += [
+        f"task:  # {question}",
+        f"  label: {_scalar(guess.label)}",
+        f"  type: {guess.task}",
+        f"features:  # numeric, categorical or ignore; from {rows:,} rows",
+    ]
+    for column, (kind, why) in kinds.items():
+        lines.append(f"  {_scalar(column)}: {kind}" + (f"  # {why}" if why else ""))
+    if slices:
+        lines += [
+            "evaluation:",
+            f"  slices: [{', '.join(f'[{_scalar(s)}]' for s in slices)}]"
+            "  # each of their values is judged on its own",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(value: str) -> str:
+    """A string as YAML, quoted only where it must be."""
+    if yaml.safe_load(f"{{key: {value}}}" if _plain(value) else "{}") == {"key": value}:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: str) -> bool:
+    return bool(value) and not set(value) & set("{}[]#,\n\t\"'&*!|%@`:") and value == value.strip()

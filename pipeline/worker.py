@@ -1,0 +1,158 @@
+"""The process that does the work: `python -m pipeline.worker RUN_FOLDER`.
+
+It imports TensorFlow and TFX so that no one else has to, runs the pipeline, and
+leaves `result.json`. Whatever libraries print belongs to the run's log, which is
+this process's stdout and stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import pathlib
+import signal
+import sys
+import time
+import traceback
+from typing import Any
+
+from models import progress, stack
+from models.errors import DataError, FlywheelError
+from models.registry import Registry
+from pipeline import config as config_module
+from pipeline.runs import RunStore, end_state, summarize
+from pipeline.workspace import RunFolder, Workspace
+
+
+class Interrupted(BaseException):
+    """Someone asked the run to stop."""
+
+
+def run(folder: RunFolder) -> dict[str, Any]:
+    """Runs the pipeline of a run folder to its end.
+
+    Returns:
+      The result, as written to `result.json`.
+    """
+    start = time.time()
+    config = config_module.parse(_read_yaml(folder.config), str(folder.config))
+    workspace = Workspace(pathlib.Path(config.root))
+    problem: BaseException | None = None
+    try:
+        with workspace.locked(folder.id):
+            _run_pipeline(folder, config, workspace)
+    except (Exception, Interrupted, KeyboardInterrupt) as error:
+        traceback.print_exc()
+        problem = error
+    result = _result(folder, workspace, problem, start)
+    folder.write_result(result)
+    try:
+        from pipeline.report.page import write_report
+
+        progress.emit("doing", text="writing the report")
+        write_report(workspace, folder.id, folder.report)
+    except Exception:  # the run's verdict stands whatever becomes of its picture
+        traceback.print_exc()
+        folder.write_result({**result, "report": None})
+    return result
+
+
+def _run_pipeline(folder: RunFolder, config: config_module.Config, workspace: Workspace) -> None:
+    progress.emit("doing", text="importing TensorFlow and TFX")
+    stack.prepare_environment()
+    from pipeline.dag import create_pipeline
+    from pipeline.local_runner import LocalRunner
+
+    workspace.artifacts.mkdir(parents=True, exist_ok=True)
+    pipeline = create_pipeline(
+        config,
+        root=str(workspace.artifacts),
+        deployed_version=Registry(config.deploy.path).current() or "",
+        metadata_path=str(workspace.metadata),
+    )
+    LocalRunner(folder.id).run(pipeline)
+
+
+def _result(
+    folder: RunFolder, workspace: Workspace, problem: BaseException | None, start: float
+) -> dict[str, Any]:
+    store = RunStore(workspace)
+    loaded = store.load(folder.id)
+    result = {
+        "state": "failed",
+        **summarize(loaded),
+        "report": str(folder.report),
+        "log": str(folder.log),
+    }
+    result["seconds"]["total"] = round(time.time() - start, 3)
+    if problem is None:
+        result["state"] = end_state(loaded)
+        return result
+    error = explain(problem, folder)
+    result["state"] = error.state
+    reasons = error.reasons if isinstance(error, DataError) else (error.reason,)
+    known = {(r["code"], r["message"]) for r in result["reasons"]}
+    result["reasons"] += [r.to_dict() for r in reasons if (r.code, r.message) not in known]
+    return result
+
+
+def explain(problem: BaseException, folder: RunFolder) -> FlywheelError:
+    """What went wrong, in words a user can act on."""
+    if isinstance(problem, FlywheelError):
+        return problem
+    if isinstance(problem, (Interrupted, KeyboardInterrupt)):
+        return FlywheelError(
+            "INTERRUPTED",
+            "The run was interrupted; finished components are kept.",
+            next="Go on from there with `flywheel run`.",
+        )
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC or _says_no_space(cause):
+            return FlywheelError(
+                "DISK_FULL",
+                f"The disk is full: {cause}. Nothing deployed was touched.",
+                next="Free space and go on with `flywheel run`, or set `root` in flywheel.yaml to "
+                "a folder on another disk.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    text = (str(problem).strip().splitlines() or [""])[0][:300]
+    return FlywheelError(
+        "COMPONENT_FAILED",
+        f"{type(problem).__name__}: {text}",
+        next=f"The full story is in `{folder.log}`; `flywheel run --debug` shows it here.",
+    )
+
+
+def _says_no_space(error: BaseException) -> bool:
+    return "No space left on device" in str(error)
+
+
+def _read_yaml(path: pathlib.Path) -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def main() -> None:
+    folder = RunFolder(pathlib.Path(sys.argv[1]))
+    del sys.argv[1:]  # TFX hands them to Beam
+    stack.prepare_environment()
+    os.environ[progress.EVENTS_VARIABLE] = str(folder.events)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Interrupted
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides
+    result = run(folder)
+    progress.emit("run", state=result["state"])
+
+
+if __name__ == "__main__":
+    main()

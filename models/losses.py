@@ -58,7 +58,10 @@ def label_objective(spec: ModelSpec) -> Objective:
 
 
 def distillation_objective(spec: ModelSpec, options: DistillationOptions) -> Objective:
-    """alpha × the labels + (1 - alpha) × the teacher; rows without a label learn from the teacher."""
+    """alpha × the labels + (1 - alpha) × the teacher.
+
+    Rows without a label (NaN) learn from the teacher alone.
+    """
 
     def objective(logits, labels, teacher):
         soft = soft_loss(spec, logits, teacher, options.temperature)

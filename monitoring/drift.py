@@ -360,9 +360,12 @@ def _categorical_words(labels: tuple[str, ...], p: np.ndarray, q: np.ndarray) ->
     for i in np.argsort(-np.abs(q - p), kind="stable")[:3]:
         if abs(q[i] - p[i]) < 0.005:
             break
-        name = labels[i] if labels[i] in (OTHER, MISSING) else repr(labels[i])
-        change = f"{_percent(p[i])} → {_percent(q[i])}"
-        parts.append(f"new {name} {_percent(q[i])}" if p[i] == 0 else f"{name} {change}")
+        special = {OTHER: "other values", MISSING: "missing"}.get(labels[i])
+        if p[i] == 0 and special is None:
+            parts.append(f"new '{labels[i]}' {_percent(q[i])}")
+        else:
+            name = special or f"'{labels[i]}'"
+            parts.append(f"{name} {_percent(p[i])} → {_percent(q[i])}")
     return ", ".join(parts) or "no change to speak of"
 
 
@@ -377,7 +380,7 @@ def _number(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
+    return f"{100 * share:.0f} %" if share >= 0.1 or share == 0 else f"{100 * share:.1f} %"
 
 
 def _rounded(value: Any) -> Any:

@@ -21,6 +21,7 @@ from tfx.utils import io_utils
 
 from custom_components.evaluator import (
     beam_engine,
+    chance,
     config,
     judge,
     local_engine,
@@ -96,6 +97,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
 
         compared = judge.compare(measured, options, spec)
+        if options.confidence:
+            margins = chance.margins(
+                compared, measured, options.confidence, task, input_dict["examples"], split
+            )
+            compared = judge.allow_for_chance(compared, margins)
         eval_config = judge.final_config(spec, list(models), slicings, compared)
         validation = judge.validate(measured, eval_config, compared, spec)
         notes += reasons.of_thresholds(compared, measured, spec)

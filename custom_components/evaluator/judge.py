@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from custom_components.evaluator import config as configs
 from custom_components.evaluator.options import EvaluationOptions
 from custom_components.evaluator.results import Measured
 from custom_components.evaluator.thresholds import METRICS, QUALITY, bounds
-from custom_components.evaluator.verdict import CHAMPION, SHIPPED, TEACHER, Threshold
+from custom_components.evaluator.verdict import CHAMPION, SHIPPED, TEACHER, Threshold, slice_name
 from models.spec import ModelSpec
 
 #: Differences of equal models are not always exactly 0.
@@ -62,6 +63,25 @@ def compare(
                 Threshold(quality, kind, measured.slice, limit, value, value >= limit, reference)
             )
     return thresholds
+
+
+def allow_for_chance(
+    thresholds: Sequence[Threshold], margins: Sequence[float | None]
+) -> list[Threshold]:
+    """Widens the limits of comparisons to what chance explains on so few rows.
+
+    Args:
+      thresholds: Every comparison.
+      margins: Per comparison the largest difference that is no evidence, or None.
+    """
+    allowed = []
+    for threshold, margin in zip(thresholds, margins, strict=True):
+        if margin is not None:
+            limit = min(threshold.limit, -margin - TOLERANCE)
+            passed = threshold.value >= limit
+            threshold = dataclasses.replace(threshold, limit=limit, passed=passed, chance=margin)
+        allowed.append(threshold)
+    return allowed
 
 
 def final_config(
@@ -121,7 +141,8 @@ def validate(
     # Not a rubber stamp: without a champion there are no change thresholds to ignore.
     combine = metrics_plots_and_validations_writer.CombineValidations(config)
     merged = combine.create_accumulator()
-    for measured in slices:
+    compared = [t.slice for t in thresholds if t.kind != TEACHER]
+    for measured in (m for m in slices if m.slice in compared):
         result = metrics_validator.validate_metrics((measured.key, measured.values), config)
         merged = combine.add_input(merged, result)
     merged = combine.extract_output(merged)
@@ -171,8 +192,7 @@ def _metric_key(measured: Measured, threshold: Threshold) -> Any:
 
 def describe(threshold: Threshold) -> str:
     """One threshold in words: `auc 0.8123 is 0.1277 below the teacher's 0.9400 …`."""
-    where = ", ".join(f"{column}={value}" for column, value in threshold.slice.items())
-    where = f" where {where}" if where else ""
+    where = f" where {slice_name(threshold.slice)}" if threshold.slice else ""
     if threshold.kind == "bound":
         if threshold.value is None:
             return f"{threshold.metric} is not defined here; the bound is {threshold.limit:.4g}"

@@ -170,6 +170,31 @@ def _combinations(
     return codes, values
 
 
+def batches(
+    slicer: Slicer,
+    task: scoring.Task,
+    examples: list[types.Artifact],
+    split: str,
+    counts: collections.Counter[str],
+) -> Iterator[Batch]:
+    """The labelled rows of the split with all predictions and their slices.
+
+    Args:
+      slicer: Numbers the slices.
+      task: The models.
+      examples: Examples artifacts.
+      split: Name of the split.
+      counts: Is added to: rows left out, as `Scored.counts`.
+    """
+    scorer = scoring.Scorer(task)
+    for record_batch in scoring.read(examples, split):
+        scored = scorer(record_batch)
+        counts.update(scored.counts)
+        if len(scored.labels):
+            rows, slices = slicer(scored.columns, len(scored.labels))
+            yield Batch(scored.labels, scored.predictions, rows, slices, len(slicer.keys))
+
+
 def evaluate(
     config: tfma.EvalConfig,
     task: scoring.Task,
@@ -192,17 +217,12 @@ def evaluate(
     Raises:
       Unsupported: Beam must do it; nothing was written.
     """
-    plan, slicer, scorer = Plan(config), Slicer(config), scoring.Scorer(task)
+    plan, slicer = Plan(config), Slicer(config)
     counts: collections.Counter[str] = collections.Counter()
     done = 0
-    for batch in scoring.read(examples, split):
-        scored = scorer(batch)
-        counts += scored.counts
-        if not len(scored.labels):
-            continue
-        rows, slices = slicer(scored.columns, len(scored.labels))
-        plan.add(Batch(scored.labels, scored.predictions, rows, slices, len(slicer.keys)))
-        done += len(scored.labels)
+    for batch in batches(slicer, task, examples, split, counts):
+        plan.add(batch)
+        done += len(batch.labels)
         progress.doing(f"evaluated {done:,} rows of {split} with {len(task.models)} models")
     progress.doing(f"computing metrics of {len(slicer.keys):,} slices")
     with _paused_garbage_collection():

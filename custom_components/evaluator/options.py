@@ -42,3 +42,9 @@ class EvaluationOptions(Options):
     max_drop_champion_slice: Annotated[float, Field(ge=0.0)] = Field(
         0.05, description="The same for each judged slice."
     )
+    confidence: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.95,
+        description="A drop beyond these limits counts when it is larger than chance explains on "
+        "so few rows, at this confidence (paired, on the same rows; shared out among the judged "
+        "slices). 0: every drop counts.",
+    )

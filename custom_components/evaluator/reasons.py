@@ -8,7 +8,7 @@ from typing import Any
 from custom_components.evaluator.judge import describe
 from custom_components.evaluator.results import Measured
 from custom_components.evaluator.thresholds import METRICS, QUALITY
-from custom_components.evaluator.verdict import CHAMPION, SHIPPED, TEACHER, Threshold
+from custom_components.evaluator.verdict import CHAMPION, SHIPPED, TEACHER, Threshold, slice_name
 from models.errors import Reason
 from models.spec import ModelSpec
 
@@ -52,6 +52,20 @@ def of_thresholds(
                 "block",
             )
         )
+    spared = [t for t in thresholds if t.passed and t.chance is not None]
+    if spared:
+        reasons.append(
+            Reason(
+                "WITHIN_CHANCE",
+                f"{len(spared)} comparison{'s' * (len(spared) > 1)} lost more than the configured "
+                "limit, and no more than chance explains on so few rows: "
+                f"{describe(spared[0])}.",
+                tuple(_case(t, rows) for t in spared[:MOST_CASES]),
+                "Use more test rows to tell the models apart, or set `confidence` to 0 to refuse "
+                "every such drop.",
+                "warn",
+            )
+        )
     return reasons
 
 
@@ -79,7 +93,7 @@ def _message(items: Sequence[Threshold], judged: int, rows: int) -> str:
 
 
 def _case(threshold: Threshold, rows: Mapping[str, int]) -> dict[str, Any]:
-    where = ", ".join(f"{column}={value}" for column, value in threshold.slice.items())
+    where = slice_name(threshold.slice)
     case: dict[str, Any] = {"metric": threshold.metric}
     if threshold.slice:
         case["slice"] = where

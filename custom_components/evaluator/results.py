@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from custom_components.evaluator.verdict import SHIPPED, Metrics
+from custom_components.evaluator.verdict import SHIPPED, Metrics, slice_name
 from models.spec import ModelSpec, Task
 
 #: Metric names of the verdict, in the order they are shown.
@@ -55,8 +55,8 @@ class Measured:
 
     @property
     def name(self) -> str:
-        """`payment_type=Cash, hour=3`; empty for all rows."""
-        return ", ".join(f"{column}={value}" for column, value in self.slice.items())
+        """The slice in words; empty for all rows."""
+        return slice_name(self.slice)
 
 
 def load(
@@ -74,7 +74,11 @@ def load(
       All rows first, then by slicing and falling number of rows; empty when no row
       had a label.
     """
-    plots = {_slice_key(proto): _plots(proto, spec) for proto in tfma.load_plots(folder)}
+    plots = {}
+    for proto in tfma.load_plots(folder):
+        key = _slice_key(proto)
+        if not key or spec.task == "multiclass":  # curves of slices are not shown
+            plots[key] = _plots(proto, spec)
     measured = []
     for proto in tfma.load_metrics(folder):
         key = _slice_key(proto)
@@ -156,16 +160,11 @@ def _roc(matrices: Any) -> list[dict[str, float]]:
 
 def _calibration(buckets: Any) -> list[dict[str, float | None]]:
     """Mean prediction against mean label in bins of predictions; empty bins left out."""
-    inner = [
-        b
-        for b in buckets
-        if math.isfinite(b.lower_threshold_inclusive) and math.isfinite(b.upper_threshold_exclusive)
-    ]
+    below = [[b] for b in buckets if not math.isfinite(b.lower_threshold_inclusive)]
+    above = [[b] for b in buckets if not math.isfinite(b.upper_threshold_exclusive)]
+    inner = buckets[len(below) : len(buckets) - len(above)]
     step = -(-len(inner) // CALIBRATION_BINS) or 1
     groups = [inner[start : start + step] for start in range(0, len(inner), step)]
-    outer = [b for b in buckets if b not in inner]
-    below = [[b] for b in outer if not math.isfinite(b.lower_threshold_inclusive)]
-    above = [[b] for b in outer if math.isfinite(b.lower_threshold_inclusive)]
     bins = []
     for group in [*below, *groups, *above]:
         rows = sum(b.num_weighted_examples.value for b in group)

@@ -23,6 +23,11 @@ SHIPPED, TEACHER, CHAMPION = "shipped", "teacher", "champion"
 Metrics = dict[str, "float | None"]
 
 
+def slice_name(values: dict[str, Any]) -> str:
+    """A slice in words: `payment_type=Cash, hour=3`; empty for all rows."""
+    return ", ".join(f"{column}={value}" for column, value in values.items())
+
+
 @dataclasses.dataclass(frozen=True)
 class Threshold:
     """One comparison that was made.
@@ -36,6 +41,8 @@ class Threshold:
         Otherwise the least allowed difference, at most 0.
       value: The shipped model's value, or its difference (negative is worse).
       reference: The other model's value; None for a bound.
+      chance: Where the drop was beyond the configured limit: the difference that
+        chance explains on these rows; the limit is the larger of both.
       passed: Whether it held.
     """
 
@@ -46,6 +53,7 @@ class Threshold:
     value: float | None
     passed: bool
     reference: float | None = None
+    chance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

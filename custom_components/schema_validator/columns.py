@@ -137,6 +137,6 @@ def quoted(names: list[str], most: int = 5) -> str:
 
 def percent(share: float) -> str:
     """`12 %`, `1.2 %`, `0.02 %`."""
-    if share >= 0.1:
+    if share >= 0.1 or share == 0:
         return f"{100 * share:.0f} %"
-    return f"{100 * share:.1f} %" if share >= 0.001 or share == 0 else f"{100 * share:.2g} %"
+    return f"{100 * share:.1f} %" if share >= 0.001 else f"{100 * share:.2g} %"

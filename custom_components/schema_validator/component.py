@@ -66,8 +66,9 @@ class SchemaValidator(base_component.BaseComponent):
         sharpest drift measures; fewer work, less exactly.
       schema: Inferred or curated.
       task: Label and kind of problem.
-      kinds: Column to `numeric`, `categorical` or `ignore`, as JSON or mapping; ignored columns
-        are told about and not judged. Empty: all columns are judged.
+      kinds: Column to `numeric`, `categorical` or `ignore`, as JSON or mapping. Columns that are
+        ignored or not named are told about and not judged (but for a new column that is
+        not named); empty: all are judged.
       options: Thresholds, and what to do per reason code.
       curated: Whether the schema is the user's own: then it is the one that judges.
       examples: Where the rows are; adds their reconciliation.

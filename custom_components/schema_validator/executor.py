@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow_data_validation as tfdv
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -27,6 +28,7 @@ from custom_components.schema_validator.columns import SplitStatistics
 from custom_components.schema_validator.options import ValidationOptions
 from custom_components.schema_validator.verdict import VERDICT_FILE, Verdict, state_of
 from models import progress
+from models.errors import ConfigError
 from models.options import TaskOptions
 
 STATISTICS_FILE = "FeatureStats.pb"
@@ -232,4 +234,11 @@ def _read_schema(artifact: tfx_artifact.Artifact) -> schema_pb2.Schema:
     path = os.path.join(artifact.uri, SCHEMA_FILE)
     if not fileio.exists(path):
         path = io_utils.get_only_uri_in_dir(artifact.uri)
-    return io_utils.SchemaReader().read(path)
+    try:
+        return io_utils.SchemaReader().read(path)
+    except text_format.ParseError as error:
+        raise ConfigError(
+            "UNREADABLE_SCHEMA",
+            f"`{path}` is not a schema in protobuf's text format: {error}.",
+            next="Correct `validation: {schema_path: ...}` in flywheel.yaml, or the file it names.",
+        ) from None

@@ -202,15 +202,22 @@ class _SchemaCheck:
 
     def new(self, column: str) -> Finding:
         found = reading.type_words(self.first([column])[column])
+        kind = self.kinds.get(column)
+        # Nobody said what a column is that the config does not name; one that it does is meant.
+        meant = kind == "ignore" or (kind is not None and self.source.kind != "curated")
         return Finding(
             "COLUMN_NEW",
             column,
             f"`{column}` ({found.removeprefix('a ')}) is in the data and not in "
             f"{self.source.words}.",
-            f"Set `features: {{{column}: ignore}}` in flywheel.yaml to leave it out, or name its "
-            "kind there to learn from it.",
+            f"Set `features: {{{column}: ignore}}` in flywheel.yaml to leave it out knowingly, or "
+            "its kind (`numeric`, `categorical`) to learn from it."
+            if kind is None
+            else "Add it to the schema."
+            if self.source.kind == "curated"
+            else "",
             ({"feature": column, "expected": "no such column", "found": found},),
-            self._ignored(column),
+            meant,
         )
 
     def renamed(self, pair: renames.Rename) -> Finding:
@@ -233,6 +240,10 @@ class _SchemaCheck:
         case = {"feature": column, "expected": expected, "found": found}
         message = self.source.differs(column, expected, found, places)
         if all("number" in words for words in (expected, found)):
+            wide = {"a number": "a real number"}
+            message = self.source.differs(
+                column, wide.get(expected, expected), wide.get(found, found), places
+            )
             harmless = self.kinds.get(column, "numeric") == "numeric"
             reads = "; the model reads both alike" if harmless else ""
             return Finding(
@@ -254,7 +265,11 @@ class _SchemaCheck:
         counts: collections.Counter[str] = collections.Counter()
         for one in statistics:
             counts.update(reading.values(one))
-        bad = [(value, rows) for value, rows in counts.most_common() if not _is_number(value)]
+        bad = [
+            (value, rows)
+            for value, rows in counts.most_common()
+            if not reading.is_readable_number(value)
+        ]
         rows = sum(rows for _, rows in bad)
         if bad:
             message += (
@@ -264,7 +279,9 @@ class _SchemaCheck:
         else:
             message += " (every value can still be read as a number: look for quotes around them)"
         remedy = f"Correct the cells shown at the source of `{column}`"
-        if bad and DECIMAL_COMMA.fullmatch(bad[0][0]):
+        if not bad:
+            remedy = f"Write `{column}` without quotes"
+        elif DECIMAL_COMMA.fullmatch(bad[0][0]):
             remedy += " (numbers take a decimal point, not a comma)"
         return Finding(
             "TYPE_CHANGED",
@@ -335,8 +352,8 @@ class _SchemaCheck:
                 {
                     "feature": column,
                     "split": place,
-                    "expected": f"filled in at least {percent(least)}",
-                    "found": f"filled in {percent(1 - gaps / split.rows)}",
+                    "expected": f"empty in at most {percent(1 - least)}",
+                    "found": f"empty in {percent(gaps / split.rows)}",
                     "rows": gaps,
                     "share": gaps / split.rows,
                 }
@@ -344,10 +361,10 @@ class _SchemaCheck:
         worst = max(cases, key=lambda case: case["share"])
         rows = self.splits[worst["split"]].rows
         short = worst["share"] - (1 - least)
+        allowed = "it may never be" if least >= 1 else f"at most {percent(1 - least)} may be"
         message = (
             f"`{column}` is empty in {worst['rows']:,} of {rows:,} rows of {worst['split']} "
-            f"({percent(worst['share'])}); by {self.source.words} it may be empty in "
-            f"{percent(1 - least)}."
+            f"({percent(worst['share'])}); by {self.source.words} {allowed}."
         )
         for case in cases:
             del case["share"]
@@ -379,14 +396,11 @@ class _SchemaCheck:
         )
 
     def _ignored(self, column: str) -> bool:
-        return self.kinds.get(column) == "ignore"
+        """Whether the model leaves it out; with no kinds given it leaves out nothing."""
+        return bool(column and self.kinds) and self.kinds.get(column, "ignore") == "ignore"
 
     def _expected(self, column: str) -> str:
         feature = self.source.features.get(column)
         if feature is None:
             return self.kinds.get(column, "a column")
         return reading.SCHEMA_TYPE_WORDS.get(feature.type, "a column")
-
-
-def _is_number(value: str) -> bool:
-    return reading.is_readable_number(value)

@@ -87,15 +87,29 @@ def to_tflite(
             converter.target_spec.supported_types = [tf.float16]
         if recipe.ranges != "representative":
             return converter.convert()
+        last_layer = _last_layer(converter.convert())
         converter.representative_dataset = lambda: _one_by_one(representative)
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter,
             debug_dataset=lambda: _one_by_one(representative),
             debug_options=tf.lite.experimental.QuantizationDebugOptions(
-                denylisted_ops=list(_FLOAT_OPERATIONS)
+                denylisted_ops=list(_FLOAT_OPERATIONS), denylisted_nodes=[last_layer]
             ),
         )
         return debugger.get_nondebug_quantized_model()
+
+
+def _last_layer(model: bytes) -> str:
+    """Name of what the last dense layer writes.
+
+    It stays in float: in 8 bits a model gives 256 different answers at most.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model)
+    dense = [op for op in interpreter._get_ops_details() if op["op_name"] == "FULLY_CONNECTED"]
+    outputs = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    return outputs[dense[-1]["outputs"][0]]
 
 
 def _one_by_one(inputs: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
@@ -112,7 +126,7 @@ def quantization_aware(
     epochs: int,
     seed: int,
 ) -> tf_keras.Model:
-    """The network fine-tuned with its dense layers' quantization simulated."""
+    """The network fine-tuned with its hidden layers' quantization simulated."""
     import tensorflow_model_optimization as tfmot
 
     quantize = tfmot.quantization.keras
@@ -121,7 +135,8 @@ def quantization_aware(
     copy.set_weights(network.get_weights())
 
     def annotate(layer):
-        if isinstance(layer, tf_keras.layers.Dense):
+        # The last layer stays in float: in 8 bits its answers would be 256 different ones.
+        if isinstance(layer, tf_keras.layers.Dense) and layer.name != "logits":
             return quantize.quantize_annotate_layer(layer)
         return layer
 

@@ -60,10 +60,12 @@ def show_reasons(reasons: list[dict[str, Any]], *, title: str = "", style: str =
     for reason in reasons:
         mark = {"block": "[red]✗[/]", "warn": "[yellow]![/]"}.get(reason["severity"], "[dim]i[/]")
         err.print(f"{mark} [bold]{escape(reason['code'])}[/]  {escape(reason['message'])}")
-        for case in reason["cases"][:5]:
+        # A warning's cases are in the report; what stopped the run is worth the lines.
+        shown = reason["cases"][:5] if reason["severity"] == "block" else []
+        for case in shown:
             facts = ", ".join(f"{k}={v}" for k, v in case.items())
             err.print(Padding(Text(facts, style="dim"), (0, 0, 0, 4)))
-        if len(reason["cases"]) > 5:
-            err.print(f"    [dim]… {len(reason['cases']) - 5} more in the report[/]")
+        if shown and len(reason["cases"]) > len(shown):
+            err.print(f"    [dim]… {len(reason['cases']) - len(shown)} more in the report[/]")
         if reason["next"]:
             err.print(f"    [cyan]→[/] {escape(reason['next'])}")

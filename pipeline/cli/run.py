@@ -12,6 +12,7 @@ from pipeline.workspace import DEFAULT_FILE
 
 EXIT_CODES = {"pushed": 0, "failed": 1, "blocked_by_data": 3, "not_blessed": 4}
 _INTERRUPTED = 130
+SHOWN_METRICS = ("auc", "pr_auc", "macro_auc", "accuracy", "log_loss", "mae", "rmse", "r2")
 
 
 def run(
@@ -81,6 +82,7 @@ def exit_code(result: dict[str, Any]) -> int:
 
 def show_result(result: dict[str, Any]) -> None:
     """Verdict, metrics, variants and what to do next, for people."""
+    from rich.markup import escape
     from rich.table import Table
 
     from pipeline.cli.output import STYLES, err, show_reasons
@@ -96,7 +98,7 @@ def show_result(result: dict[str, Any]) -> None:
     if metrics:
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column("on test")
-        names = [n for n in next(iter(metrics.values())) if n != "example_count"]
+        names = [n for n in SHOWN_METRICS if any(n in values for values in metrics.values())]
         for name in names:
             table.add_column(name, justify="right")
         for model, values in metrics.items():
@@ -106,6 +108,11 @@ def show_result(result: dict[str, Any]) -> None:
     if result.get("variants"):
         err.print()
         err.print(variants_table(result["variants"]))
+        for variant in result["variants"]:
+            if variant["state"] != "eligible":
+                err.print(
+                    f"[dim]{variant['name']} {variant['state']}: {escape(variant['reason'])}[/]"
+                )
     pushed = result.get("pushed")
     if pushed:
         note = "" if pushed["new"] else " (the same content was deployed before)"
@@ -134,7 +141,7 @@ def variants_table(variants: list[dict[str, Any]]) -> Any:
             _number(v["metrics"].get(metric)),
             f"{v['latency_us']['p50']:.0f}" if made else "–",
             f"{v['rows_per_s']:,.0f}" if made else "–",
-            f"{marks.get(v['state'], v['state'])} [dim]{v['reason']}[/]",
+            marks.get(v["state"], v["state"]),
         )
     return table
 

@@ -208,7 +208,9 @@ def test_a_better_champion_stays(tmp_path, made):
     metrics = run.verdict.metrics
     change = metrics["shipped"]["auc"] - metrics["champion"]["auc"]
     assert failure.metric_value.double_value.value == pytest.approx(change)
-    assert failure.metric_threshold.change_threshold.absolute.value == pytest.approx(-0.002)
+    (threshold,) = [t for t in run.verdict.thresholds if t.kind == "champion" and not t.slice]
+    assert failure.metric_threshold.change_threshold.absolute.value == threshold.limit
+    assert change < threshold.limit <= -0.002
     allowed = run_evaluator(
         tmp_path / "allowed",
         made.examples(BINARY),
@@ -278,9 +280,7 @@ def test_binary_metrics_agree_with_scikit_learn(tmp_path, made):
 
 def test_multiclass_metrics_agree_with_scikit_learn(tmp_path, made):
     spec = MULTICLASS
-    run = run_evaluator(
-        tmp_path, made.examples(spec), made(spec), made.teacher(spec), spec=spec
-    )
+    run = run_evaluator(tmp_path, made.examples(spec), made(spec), made.teacher(spec), spec=spec)
     labels, p = labels_and_predictions(made, spec)
     metrics = run.verdict.metrics["shipped"]
     predicted = np.asarray(spec.classes)[p.argmax(axis=1)]
@@ -296,9 +296,7 @@ def test_multiclass_metrics_agree_with_scikit_learn(tmp_path, made):
 
 def test_regression_metrics_agree_with_scikit_learn(tmp_path, made):
     spec = REGRESSION
-    run = run_evaluator(
-        tmp_path, made.examples(spec), made(spec), made.teacher(spec), spec=spec
-    )
+    run = run_evaluator(tmp_path, made.examples(spec), made(spec), made.teacher(spec), spec=spec)
     y, p = labels_and_predictions(made, spec)
     y, p = y.astype(np.float64), p[:, 0].astype(np.float64)
     metrics = run.verdict.metrics["shipped"]
@@ -464,9 +462,7 @@ def test_errors_say_what_and_what_next(tmp_path, made):
     with pytest.raises(FlywheelError, match="asks for `fare`"):
         run_evaluator(tmp_path / "3", made.examples(BINARY), *arguments, spec=REGRESSION)
     with pytest.raises(FlywheelError, match="solves a regression task"):
-        run_evaluator(
-            tmp_path / "4", made.examples(BINARY), made(BINARY), made.teacher(REGRESSION)
-        )
+        run_evaluator(tmp_path / "4", made.examples(BINARY), made(BINARY), made.teacher(REGRESSION))
 
 
 def test_slicing_columns_are_checked_against_the_schema(tmp_path, made):

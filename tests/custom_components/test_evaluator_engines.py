@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import pickle
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from google.protobuf.wrappers_pb2 import BoolValue, Int32Value
 from hypothesis import given
 from hypothesis import strategies as st
 from test_evaluator_fixtures import (
@@ -25,8 +28,9 @@ from test_evaluator_fixtures import (
 from tfx_bsl.coders import example_coder
 
 from custom_components.evaluator import config, local_engine, tfma_private
-from custom_components.evaluator.accumulators import Unsupported
+from custom_components.evaluator.accumulators import Unsupported, accumulator_for
 from custom_components.evaluator.metrics import LabelMoments
+from custom_components.evaluator.scoring import Task
 from custom_components.evaluator.sums import Batch, SparseSums, Sums
 
 SLICES = (("hour",), ("payment",), ("payment", "surge"))
@@ -170,105 +174,61 @@ def test_what_local_does_not_reproduce_goes_to_beam_with_the_reason(tmp_path, ca
 
 
 def plan_of(change) -> local_engine.Plan:
-    """The plan of our binary config after `change(config)`."""
-    changed = config.eval_config(BINARY, MODELS, SLICES)
-    change(changed)
+    """The plan of a config with a few metrics of one model after `change(config, spec)`."""
+    changed = tfma.EvalConfig(model_specs=[{"name": "shipped"}, {"name": "teacher"}])
+    changed.slicing_specs.add()
+    metrics = changed.metrics_specs.add(model_names=["shipped"])
+    for name in ("AUC", "Precision", "CalibrationPlot"):
+        metrics.metrics.add(class_name=name)
+    change(changed, metrics)
     return local_engine.Plan(changed)
 
 
-def _weighted(changed):
-    changed.metrics_specs[0].example_weights.weighted = True
+def _metric(class_name: str, **settings):
+    def change(changed, metrics):
+        settings.setdefault("name", "x")
+        metrics.metrics.add(class_name=class_name, config=json.dumps(settings))
+
+    return change
 
 
-def _query_key(changed):
-    changed.metrics_specs[0].query_key = "hour"
+CHANGES = {
+    "example weights": lambda changed, metrics: metrics.example_weights.MergeFrom(
+        tfma.ExampleWeightOptions(weighted=True)
+    ),
+    "query key": lambda changed, metrics: setattr(metrics, "query_key", "hour"),
+    "top k": lambda changed, metrics: metrics.binarize.top_k_list.values.append(2),
+    "k": lambda changed, metrics: metrics.binarize.k_list.values.append(2),
+    "micro average": lambda changed, metrics: setattr(metrics.aggregate, "micro_average", True),
+    "class weights": lambda changed, metrics: metrics.aggregate.MergeFrom(
+        tfma.AggregationOptions(micro_average=True, class_weights={0: 1.0})
+    ),
+    "outputs": lambda changed, metrics: metrics.output_names.append("other"),
+    "confidence intervals": lambda changed, metrics: (
+        changed.options.compute_confidence_intervals.MergeFrom(BoolValue(value=True))
+    ),
+    "small slices": lambda changed, metrics: changed.options.min_slice_size.MergeFrom(
+        Int32Value(value=5)
+    ),
+    "SQL slices": lambda changed, metrics: changed.slicing_specs.add(slice_keys_sql="SELECT 1"),
+    "cross slices": lambda changed, metrics: changed.cross_slicing_specs.add(),
+    "label smoothing": _metric("BinaryCrossentropy", label_smoothing=0.1),
+    "logits": _metric("BinaryCrossentropy", from_logits=True),
+    "another Keras metric": _metric("Poisson"),
+    "another TFMA metric": _metric("SquaredPearsonCorrelation"),
+    "several thresholds": _metric("MultiClassConfusionMatrixPlot", thresholds=[0.1, 0.5]),
+}
 
 
-def _top_k(changed):
-    changed.metrics_specs[0].binarize.top_k_list.values.append(2)
-
-
-def _micro_average(changed):
-    changed.metrics_specs[0].aggregate.micro_average = True
-
-
-def _class_weights(changed):
-    changed.metrics_specs[0].aggregate.micro_average = True
-    changed.metrics_specs[0].aggregate.class_weights[0] = 1.0
-
-
-def _outputs(changed):
-    changed.metrics_specs[0].output_names.append("other")
-
-
-def _intervals(changed):
-    changed.options.compute_confidence_intervals.value = True
-
-
-def _sql(changed):
-    changed.slicing_specs.add(slice_keys_sql="SELECT 1")
-
-
-def _cross_slices(changed):
-    changed.cross_slicing_specs.add()
-
-
-def _smoothed(changed):
-    changed.metrics_specs[0].metrics.add(
-        class_name="BinaryCrossentropy", config='{"name": "x", "label_smoothing": 0.1}'
-    )
-
-
-def _logits(changed):
-    changed.metrics_specs[0].metrics.add(
-        class_name="BinaryCrossentropy", config='{"name": "x", "from_logits": true}'
-    )
-
-
-def _other_keras(changed):
-    changed.metrics_specs[0].metrics.add(class_name="Poisson", config='{"name": "x"}')
-
-
-def _other_tfma(changed):
-    changed.metrics_specs[0].metrics.add(class_name="MinLabelPosition", config='{"name": "x"}')
-
-
-def _example_ids(changed):
-    changed.metrics_specs[0].metrics.add(
-        class_name="ConfusionMatrixAtThresholds",
-        config='{"name": "x", "thresholds": [0.5], "example_id_key": "a", "example_ids_count": 1}',
-    )
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _weighted,
-        _query_key,
-        _top_k,
-        _micro_average,
-        _class_weights,
-        _outputs,
-        _intervals,
-        _sql,
-        _cross_slices,
-        _smoothed,
-        _logits,
-        _other_keras,
-        _other_tfma,
-        _example_ids,
-    ],
-    ids=lambda change: change.__name__.strip("_"),
-)
-def test_unsupported_settings_are_found_before_anything_is_read(change):
-    assert plan_of(lambda changed: None).accumulators
+@pytest.mark.parametrize("name", CHANGES)
+def test_unsupported_settings_are_found_before_anything_is_read(name):
+    assert plan_of(lambda changed, metrics: None).accumulators
     with pytest.raises(Unsupported):
-        plan_of(change)
+        plan_of(CHANGES[name])
 
 
 def test_a_subclass_of_a_supported_combiner_is_unsupported():
     combiner = tfma_private.ExampleCountCombiner("", "", [], False)
-    from custom_components.evaluator.accumulators import accumulator_for
 
     class Twice(tfma_private.ExampleCountCombiner):
         def add_input(self, accumulator, element):
@@ -284,7 +244,7 @@ def test_a_tfma_without_a_private_name_is_left_to_beam(monkeypatch):
     assert isinstance(tfma_private._name("metrics.calibration", "_Gone"), type)
     assert "metrics.calibration._Gone" in tfma_private.MISSING
     with pytest.raises(Unsupported, match="_Gone"):
-        plan_of(lambda changed: None)
+        plan_of(lambda changed, metrics: None)
 
 
 def test_every_private_name_is_there():
@@ -320,9 +280,9 @@ def test_sums_per_slice_do_not_depend_on_the_batches(chunks, compact_at):
             total[1] += 1
     for index in range(known):
         buckets, sums = sparse.of(index)
-        assert {(index, b): row for b, row in zip(buckets.tolist(), sums.tolist(), strict=True)} == {
-            key: value for key, value in expected.items() if key[0] == index
-        }
+        assert {
+            (index, b): row for b, row in zip(buckets.tolist(), sums.tolist(), strict=True)
+        } == {key: value for key, value in expected.items() if key[0] == index}
         assert dense.values[index].tolist() == sums.sum(axis=0).tolist()
 
 
@@ -371,7 +331,9 @@ def test_slicer_agrees_with_tfma_row_by_row():
         features = {
             name: np.asarray(
                 batch.column(name)[row].as_py() or [],
-                dtype=object if name == "payment" else batch.column(name).type.value_type.to_pandas_dtype(),
+                dtype=object
+                if name == "payment"
+                else batch.column(name).type.value_type.to_pandas_dtype(),
             )
             for name in batch.schema.names
         }
@@ -413,10 +375,6 @@ def test_batches_do_not_change_the_result(tmp_path):
 
 def test_models_travel_to_beam_workers():
     """Beam pickles the task: it must be small and whole."""
-    import pickle
-
-    from custom_components.evaluator.scoring import Task
-
     task = Task(BINARY, {"shipped": "folder"}, SLICES)
     copy = pickle.loads(pickle.dumps(task))
     assert copy == task and dataclasses.is_dataclass(copy)

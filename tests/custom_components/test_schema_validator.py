@@ -20,7 +20,7 @@ from custom_components.schema_validator import executor
 from custom_components.schema_validator.component import SchemaValidator
 from custom_components.schema_validator.options import DEFAULT_POLICY, ValidationOptions
 from custom_components.schema_validator.verdict import Verdict
-from models.errors import Reason
+from models.errors import ConfigError, Reason
 from models.options import TaskOptions
 
 SPLITS = {"train": 0.7, "eval": 0.15, "test": 0.15}
@@ -254,15 +254,26 @@ class TestColumns:
         assert reason.message.startswith("2 columns are missing: `fare`, `hour`.")
         assert [case["feature"] for case in reason.cases] == ["fare", "hour"]
 
-    def test_new(self, tmp_path):
+    def test_new(self, tmp_path, curated):
         data = trips().assign(weather="rain")
         run = Run(tmp_path, data, deployed=trips(seed=3))
         assert run.judged == {"COLUMN_NEW"} and run.verdict.state == "warned"
         assert "`weather` (text) is in the data" in run.reasons["COLUMN_NEW"].message
-        again = Run(
-            tmp_path / "2", data, deployed=trips(seed=3), kinds={**KINDS, "weather": "ignore"}
-        )
-        assert again.judged == set()
+        for kind in ("ignore", "categorical"):  # the config knows it
+            kinds = {**KINDS, "weather": kind}
+            again = Run(tmp_path / kind, data, deployed=trips(seed=3), kinds=kinds)
+            assert again.judged == set() and "COLUMN_NEW" in again.reasons
+        against = Run(tmp_path / "curated", data, curated=curated, kinds=kinds)
+        assert against.judged == {"COLUMN_NEW"}
+
+    def test_columns_the_config_does_not_name_are_not_judged(self, tmp_path):
+        kinds = {name: kind for name, kind in KINDS.items() if name != "note"}
+        data = replaced(trips(), "note", "z", 0.5)
+        run = Run(tmp_path, data, deployed=trips(seed=3), kinds=kinds)
+        assert run.judged == set()
+        assert run.reasons["DOMAIN_UNEXPECTED_VALUES"].severity == "info"
+        run = Run(tmp_path / "2", data.drop(columns="note"), deployed=trips(seed=3), kinds=kinds)
+        assert run.judged == set() and "COLUMN_MISSING" in run.reasons
 
     @pytest.mark.parametrize(
         ("before", "now", "evidence"),
@@ -587,6 +598,17 @@ class TestPolicy:
         """Every code of the policy is met by a test of this file, by name."""
         text = pathlib.Path(__file__).read_text(encoding="utf-8")
         assert all(f'"{code}"' in text for code in DEFAULT_POLICY)
+
+
+def test_a_curated_schema_that_is_none(tmp_path):
+    folder = tmp_path / "schema"
+    folder.mkdir()
+    (folder / "schema.pbtxt").write_text("fare: number", encoding="utf-8")
+    artifact = standard_artifacts.Schema()
+    artifact.uri = str(folder)
+    with pytest.raises(ConfigError, match="not a schema") as error:
+        executor._read_schema(artifact)
+    assert error.value.exit_code == 2
 
 
 class TestVerdict:

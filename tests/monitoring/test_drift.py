@@ -149,7 +149,7 @@ class TestCompare:
         now = np.where(np.arange(2_000) % 5 == 0, np.nan, before)
         edges = summaries.edges_from_values(before)
         result = compare("x", *(summaries.bin_values(v, edges) for v in (before, now)))
-        assert result.drifted and "missing 0.0 % → 20 %" in result.words
+        assert result.drifted and "missing 0 % → 20 %" in result.words
 
     def test_swapped_shares_and_a_new_value(self):
         before = Categories({"cash": 660.0, "card": 340.0})

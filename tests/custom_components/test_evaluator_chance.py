@@ -1,0 +1,111 @@
+"""Drops that chance explains: the standard errors, and what they do to a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from test_evaluator_fixtures import (
+    BINARY,
+    MULTICLASS,
+    REGRESSION,
+    WEIGHTS,
+    make_examples,
+    make_model,
+    make_table,
+    run_evaluator,
+)
+
+from custom_components.evaluator.chance import standard_error
+
+
+def _sample(task: str, rng: np.random.Generator, rows: int):
+    """Labels and the predictions of two correlated models."""
+    truth = rng.normal(size=rows)
+    seen = [truth + noise * rng.normal(size=rows) for noise in (0.8, 1.0)]
+    if task == "binary":
+        labels = (truth + rng.normal(size=rows) > 0.3).astype(np.int64)
+        # Rounded, so that there are ties.
+        return labels, *(np.round(1 / (1 + np.exp(-s)), 2)[:, None] for s in seen)
+    if task == "multiclass":
+        labels = np.digitize(truth, [-0.5, 0.5])
+        centres = np.array([-1.0, 0.0, 1.0])
+        return labels, *(np.exp(-((s[:, None] - centres) ** 2)) for s in seen)
+    return truth, *(s[:, None] for s in seen)
+
+
+def _quality(task: str, labels, predictions) -> float:
+    if task == "binary":
+        return sklearn.metrics.roc_auc_score(labels, predictions[:, 0])
+    if task == "multiclass":
+        return sklearn.metrics.accuracy_score(labels, predictions.argmax(axis=1))
+    return sklearn.metrics.r2_score(labels, predictions[:, 0])
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_standard_error_is_the_spread_over_repeated_samples(task):
+    rng = np.random.default_rng(5)
+    differences, errors = [], []
+    for _ in range(400):
+        labels, a, b = _sample(task, rng, 300)
+        differences.append(_quality(task, labels, a) - _quality(task, labels, b))
+        errors.append(standard_error(task, labels, a, b))
+    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.15)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_equal_models_differ_by_nothing(task):
+    labels, a, _ = _sample(task, np.random.default_rng(1), 50)
+    assert standard_error(task, labels, a, a) == 0.0
+    assert standard_error(task, labels[:1], a[:1], a[:1]) == 0.0
+
+
+SPECS = {spec.task: spec for spec in (BINARY, MULTICLASS, REGRESSION)}
+
+
+@pytest.mark.parametrize("task", SPECS)
+def test_a_small_drop_on_few_rows_is_no_reason(tmp_path, task):
+    """Against the same model with slightly other weights, which happens to do better."""
+    spec = SPECS[task]
+    table = make_table(spec, 60, 4, noise=2.0)
+    rng, nudge = np.random.default_rng(2), 0.0
+    teacher = make_model(tmp_path / "teacher", spec, saved_model=True)
+    examples = make_examples(tmp_path / "examples", {"test": table})
+    for attempt in range(20):  # a nudge that costs a little
+        nudge = WEIGHTS[task] * rng.normal(1.0, 0.15, WEIGHTS[task].shape).astype(np.float32)
+        model = make_model(tmp_path / f"model-{attempt}", spec, nudge)
+        letter = run_evaluator(
+            tmp_path / f"letter-{attempt}",
+            examples,
+            model,
+            teacher,
+            spec=spec,
+            confidence=0.0,
+            max_drop_teacher=0.0,
+        )
+        if not letter.verdict.blessed:
+            break
+    assert letter.codes == {"WORSE_THAN_TEACHER", "NO_BASELINE"}
+    run = run_evaluator(tmp_path / "run", examples, model, teacher, spec=spec, max_drop_teacher=0.0)
+    assert run.verdict.blessed
+    assert run.reason("WITHIN_CHANCE").severity == "warn"
+    (threshold,) = [t for t in run.verdict.thresholds if t.kind == "teacher"]
+    assert threshold.passed and threshold.chance > -threshold.value > 0
+    assert threshold.limit == pytest.approx(-threshold.chance)
+
+
+def test_the_same_drop_on_many_rows_is_a_reason(tmp_path):
+    worse = np.array([[2.0], [-1.0]], np.float32)
+    model = make_model(tmp_path / "model", BINARY, worse)
+    champion = make_model(tmp_path / "champion", BINARY)
+    teacher = make_model(tmp_path / "teacher", BINARY, worse, saved_model=True)
+    champion.set_int_custom_property("present", 1)
+    states = {}
+    for rows in (120, 8000):
+        examples = make_examples(tmp_path / str(rows), {"test": make_table(BINARY, rows, 12)})
+        run = run_evaluator(
+            tmp_path / f"run-{rows}", examples, model, teacher, champion, max_drop_champion=0.0
+        )
+        states[rows] = run.verdict.blessed, run.codes
+    assert states[120] == (True, {"WITHIN_CHANCE"})
+    assert states[8000] == (False, {"WORSE_THAN_CHAMPION"})

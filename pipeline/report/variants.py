@@ -1,0 +1,122 @@
+"""Variants: what each costs and keeps, and why one of them ships."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from pipeline.report import charts, words
+from pipeline.report.inputs import Inputs
+
+TEACHER = "teacher float32"
+_SHAPES = {"shipped": "circle", "eligible": "circle", "rejected": "triangle"}
+#: Variants that lost more than this many times what is allowed do not stretch the picture.
+_FAR_BELOW = 3
+
+
+def section(inputs: Inputs) -> dict[str, Any]:
+    """What the template needs; `{}` when there are no variants."""
+    report = inputs.files["variants"]
+    if not report:
+        found = inputs.result.get("variants") or []
+        if not found:
+            return {}
+        report = {"variants": found, "primary_metric": inputs.quality}
+    metric = report.get("primary_metric") or inputs.quality
+    student = ((report.get("student") or {}).get("metrics") or {}).get(metric)
+    drop = report.get("max_drop")
+    floor = student - drop if words.is_number(student) and words.is_number(drop) else None
+    teacher = report.get("teacher") or {}
+    rows = [{**v, "value": (v.get("metrics") or {}).get(metric)} for v in report["variants"]]
+    for row in rows:
+        row["ratio"] = _ratio(row.get("bytes"), teacher.get("bytes"))
+        row["delta"] = _delta(row["value"], student)
+        row["summary"] = ((report.get("recipes") or {}).get(row.get("recipe")) or {}).get("summary")
+    return {
+        "metric": metric,
+        "max_drop": drop,
+        "student": student,
+        "floor": floor,
+        "rows": rows,
+        "teacher": {**teacher, "value": (teacher.get("metrics") or {}).get(metric)}
+        if teacher
+        else {},
+        "timing": report.get("timing") or {},
+        "eval_rows": (report.get("rows") or {}).get("eval"),
+        "by_bytes": _pareto(rows, teacher, metric, floor, "bytes"),
+        "by_latency": _pareto(rows, teacher, metric, floor, "latency"),
+        "states": list(dict.fromkeys(row["state"] for row in rows)),
+    }
+
+
+def _pareto(
+    rows: list[dict[str, Any]],
+    teacher: dict[str, Any],
+    metric: str,
+    floor: float | None,
+    cost: str,
+) -> Markup:
+    """Quality against bytes or latency; the best for each cost is joined by stairs."""
+
+    def cost_of(row: dict[str, Any]) -> float | None:
+        return row.get("bytes") if cost == "bytes" else (row.get("latency_us") or {}).get("p50")
+
+    def tip(name: str, row: dict[str, Any], value: float) -> str:
+        latency = (row.get("latency_us") or {}).get("p50")
+        return (
+            f"{name}: {words.metric_name(metric)} {words.metric(value)}, "
+            f"{words.size(row.get('bytes'))}, p50 {words.microseconds(latency)}"
+        )
+
+    dots, keep = [], []
+    for row in rows:
+        x, y = cost_of(row), row["value"]
+        if not words.is_number(x) or not words.is_number(y) or row["state"] not in _SHAPES:
+            continue
+        text = f"{tip(row['name'], row, y)} ({row['state']})"
+        dots.append(charts.Dot(x, y, str(row["name"]), row["state"], _SHAPES[row["state"]], text))
+        if row["state"] != "rejected":
+            keep.append((x, y))
+    value = (teacher.get("metrics") or {}).get(metric)
+    if words.is_number(cost_of(teacher)) and words.is_number(value):
+        dots.append(
+            charts.Dot(
+                cost_of(teacher), value, TEACHER, "teacher", "square", tip(TEACHER, teacher, value)
+            )
+        )
+    rule, least = None, None
+    if floor is not None:
+        rule = charts.Rule(floor, f"least allowed {words.metric(floor)}")
+        best = max([d.y for d in dots], default=floor)
+        least = floor - _FAR_BELOW * max(best - floor, 1e-3)
+    axis = "bytes (log scale)" if cost == "bytes" else "latency p50, µs (log scale)"
+    return charts.scatter(
+        dots,
+        f"{words.metric_name(metric)} of the variants on eval against {axis}",
+        axis,
+        f"{words.metric_name(metric)} on eval",
+        rule=rule,
+        front=_front(keep),
+        least=least,
+    )
+
+
+def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that no other one beats in both cost and quality, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    return front
+
+
+def _ratio(value: float | None, teacher: float | None) -> float | None:
+    """How many times smaller than the teacher."""
+    if words.is_number(value) and words.is_number(teacher) and value > 0:
+        return teacher / value
+    return None
+
+
+def _delta(value: float | None, student: float | None) -> float | None:
+    return value - student if words.is_number(value) and words.is_number(student) else None

@@ -20,6 +20,7 @@ from tensorflow_data_validation.statistics.generators import (
 )
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from custom_components.statistics_gen.histograms import fast_histograms
 from custom_components.statistics_gen.options import StatisticsOptions
 
 #: Error of quantile ranks, as a share of the rows; TFDV's default is 0.01.
@@ -84,7 +85,8 @@ def compute(
         return statistics_pb2.DatasetFeatureStatisticsList(
             datasets=[statistics_pb2.DatasetFeatureStatistics()]
         )
-    return stats_impl.extract_statistics_output(partial, generators)
+    with fast_histograms():
+        return stats_impl.extract_statistics_output(partial, generators)
 
 
 def _schema(options: StatisticsOptions) -> schema_pb2.Schema:

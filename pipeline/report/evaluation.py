@@ -81,23 +81,34 @@ def _slices(verdict: dict[str, Any], models: list[str]) -> dict[str, Any]:
         if threshold["metric"] == quality:
             limits.setdefault(_key(threshold["slice"]), []).append(threshold)
     shown = rows[: SLICES_SHOWN + 1]
-    values = [row["metrics"].get(m, {}).get(quality) for row in shown for m in models]
-    floors = [
-        _floor(t)
-        for row in shown
-        for t in limits.get(_key(row["slice"]), ())
-        if t["kind"] != "bound" or t["limit"] > 0
-    ]
-    known = [v for v in (*values, *floors) if words.is_number(v)]
-    scale = charts.strip_scale(known)
+    scale = charts.strip_scale(_span(shown, limits, models, quality))
     return {
         "axis": charts.strip_axis(scale, f"scale of {words.metric_name(quality)}"),
-        "rows": [_slice(row, limits.get(_key(row["slice"]), []), models, quality, scale)
-                 for row in shown],
+        "rows": [
+            _slice(row, limits.get(_key(row["slice"]), []), models, quality, scale)
+            for row in shown
+        ],
         "left": len(rows) - len(shown),
         "any": bool(verdict["slices"]),
-        "drawn": bool(known),
     }
+
+
+def _span(
+    rows: list[dict[str, Any]],
+    limits: dict[tuple[Any, ...], list[dict[str, Any]]],
+    models: list[str],
+    quality: str,
+) -> list[float]:
+    """The values that the strips must hold; a bound only where it does not squeeze the rest."""
+    values = [row["metrics"].get(m, {}).get(quality) for row in rows for m in models]
+    applied = [t for row in rows for t in limits.get(_key(row["slice"]), ())]
+    values += [_floor(t) for t in applied if t["kind"] != "bound"]
+    known = [v for v in values if words.is_number(v)]
+    if not known:
+        return known
+    low, high = min(known), max(known)
+    bounds = [t["limit"] for t in applied if t["kind"] == "bound"]
+    return known + [b for b in bounds if max(high, b) - min(low, b) <= 2 * (high - low)]
 
 
 def _slice(

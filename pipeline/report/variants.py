@@ -10,7 +10,7 @@ from pipeline.report import charts, words
 from pipeline.report.inputs import Inputs
 
 TEACHER = "teacher float32"
-_SHAPES = {"shipped": "circle", "eligible": "circle", "rejected": "triangle"}
+_SHAPES = {"shipped": "circle", "eligible": "circle", "rejected": "diamond"}
 #: Variants that lost more than this many times what is allowed do not stretch the picture.
 _FAR_BELOW = 3
 

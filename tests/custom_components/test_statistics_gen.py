@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_data_validation.utils import quantiles_util
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
 from tfx.components import SchemaGen
@@ -25,7 +26,7 @@ from tfx_bsl.coders import example_coder
 from custom_components.example_gen.component import ExampleGen
 from custom_components.example_gen.executor import Executor as ExampleGenExecutor
 from custom_components.example_gen.options import DataOptions
-from custom_components.statistics_gen import executor, statistics
+from custom_components.statistics_gen import executor, histograms, statistics
 from custom_components.statistics_gen.component import StatisticsGen
 from custom_components.statistics_gen.options import StatisticsOptions
 
@@ -274,6 +275,46 @@ def test_any_cut_into_batches_gives_the_same(rows, size):
         stats = common(features(whole)[name])
         missing = sum(row[name] is None for row in rows)
         assert (stats.num_missing, stats.num_non_missing) == (missing, len(rows) - missing)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(0, 9), st.floats(-1e30, 1e30, width=32)), st.integers(0, 50)
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    st.integers(2, 12),
+)
+def test_fast_histograms_are_those_of_tfdv(cells, bars):
+    boundaries = np.array(sorted(float(value) for value, _ in cells))
+    cumulative = np.cumsum([count for _, count in cells]).astype(float)
+    arguments = {
+        "quantiles": boundaries,
+        "cumulative_counts": cumulative,
+        "finite_min": boundaries[0],
+        "finite_max": boundaries[-1],
+        "num_buckets": bars,
+        "num_pos_inf": 0,
+    }
+    slow = quantiles_util.generate_equi_width_histogram
+    theirs = slow(**arguments)
+    their_bins = quantiles_util.generate_quantiles_histogram(boundaries, cumulative)
+    with histograms.fast_histograms():
+        assert quantiles_util.generate_equi_width_histogram is not slow
+        ours = quantiles_util.generate_equi_width_histogram(**arguments)
+        our_bins = quantiles_util.generate_quantiles_histogram(boundaries, cumulative)
+    assert quantiles_util.generate_equi_width_histogram is slow
+    for a, b in ((ours, theirs), (our_bins, their_bins)):
+        assert a.type == b.type
+        assert [(x.low_value, x.high_value) for x in a.buckets] == [
+            (x.low_value, x.high_value) for x in b.buckets
+        ]
+        assert [x.sample_count for x in a.buckets] == pytest.approx(
+            [x.sample_count for x in b.buckets], rel=1e-9, abs=1e-9
+        )
 
 
 def test_many_distinct_values_are_counted_exactly(tmp_path):

@@ -45,7 +45,7 @@ def benchmark(
 
     Args:
       files: Name to path of a TFLite file.
-      inputs: Feature to `[rows, 1]`, at least one row.
+      inputs: Tensor name to `[rows, 1]`, at least one row.
       rounds: Passes over all files.
       runs: Single-row calls per file and round, after five warm-ups.
       batch: Rows per call when measuring throughput.

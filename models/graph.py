@@ -126,11 +126,11 @@ def _empty(inputs: dict[str, tf.Tensor], dtype: tf.DType) -> tf.Tensor:
 
 
 def input_signature(spec: ModelSpec, rows: int | None = None) -> dict[str, tf.TensorSpec]:
-    """One `[rows, 1]` tensor per feature."""
+    """One `[rows, 1]` tensor per feature, by the tensor's name."""
     strings = {f.name for f in spec.categorical if f.dtype == "string"}
     return {
-        f.name: tf.TensorSpec([rows, 1], tf.string if f.name in strings else tf.float32, f.name)
-        for f in spec.features
+        tensor: tf.TensorSpec([rows, 1], tf.string if name in strings else tf.float32, tensor)
+        for name, tensor in spec.tensors.items()
     }
 
 
@@ -167,10 +167,10 @@ class Serving(tf.Module):
         return {self.spec.output: answer(self.spec, logits)}
 
     def function(self, rows: int | None = None):
-        """The concrete function over raw features, one keyword per feature."""
+        """The concrete function over raw features, one keyword per tensor."""
 
         def serve(**inputs):
-            return self.predict(inputs)
+            return self.predict({name: inputs[t] for name, t in self.spec.tensors.items()})
 
         return tf.function(serve, autograph=False).get_concrete_function(
             **input_signature(self.spec, rows)

@@ -93,6 +93,11 @@ class SavedModelRunner:
         return self._run(**fed)[self.output].numpy()
 
 
+def by_tensor(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Inputs by column to inputs by tensor name, as a runner takes them."""
+    return {tensor: inputs[name] for name, tensor in spec.tensors.items()}
+
+
 class Predictor:
     """A model with its contract: Arrow columns in, predictions out.
 
@@ -135,8 +140,9 @@ class Predictor:
     def predict_inputs(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """The same from inputs that are already encoded, `[n, 1]` each."""
         rows = len(next(iter(inputs.values())))
+        fed = by_tensor(self.spec, inputs)
         answers = [
-            self._run({name: values[start : start + BATCH_ROWS] for name, values in inputs.items()})
+            self._run({name: values[start : start + BATCH_ROWS] for name, values in fed.items()})
             for start in range(0, rows, BATCH_ROWS)
         ]
         return np.concatenate(answers) if answers else np.zeros((0, self.spec.units), np.float32)

@@ -5,7 +5,7 @@ statistics of the train split) and the meaning of the output. It is written as
 `model.json` beside each model, so that prediction, evaluation, monitoring and
 serving read the same contract and never the training code.
 
-Encoding of the inputs, one `[batch, 1]` tensor per feature:
+Encoding of the inputs, one `[batch, 1]` tensor per feature, named by `ModelSpec.tensors`:
   numeric               float32, NaN where missing
   categorical, integer  float32 holding the whole number, NaN where missing
   categorical, string   bytes (UTF-8), b'' where missing
@@ -17,8 +17,10 @@ Identifiers inside the model, per categorical feature with vocabulary of size v:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
+import re
 from typing import Any, Literal
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -99,6 +101,19 @@ class ModelSpec:
     @property
     def features(self) -> tuple[NumericFeature | CategoricalFeature, ...]:
         return self.numeric + self.categorical
+
+    @functools.cached_property
+    def tensors(self) -> dict[str, str]:
+        """Column to the name of its input tensor: the column's own, as far as TensorFlow allows."""
+        taken: dict[str, str] = {}
+        for feature in self.features:
+            name = re.sub(r"[^A-Za-z0-9_]", "_", feature.name)
+            name = name if re.match(r"[A-Za-z]", name) else f"f_{name}"
+            unique, number = name, 2
+            while unique.lower() in {other.lower() for other in taken.values()}:
+                unique, number = f"{name}_{number}", number + 1
+            taken[feature.name] = unique
+        return taken
 
     @property
     def output(self) -> str:

@@ -209,9 +209,13 @@ def bin_statistics(stats: statistics_pb2.FeatureNameStatistics, edges: tuple[flo
     x, order = np.unique(x, return_index=True)
     y = np.maximum.accumulate(y[order])
     bounds = np.asarray(edges)
-    below = y[np.searchsorted(x, bounds[0], side="right") - 1] if bounds[0] >= x[0] else 0.0
-    last = np.searchsorted(x, bounds[-1], side="left")
-    at_most = y[last] if last < len(y) else total
+    # Beyond the range only what is certain: `before` is TFDV's estimate and must not be used.
+    known = np.searchsorted(values, bounds[0], side="right")
+    below = cumulative[known - 1] if known else (min(total, 1.0) if low <= bounds[0] else 0.0)
+    last = np.searchsorted(values, bounds[-1], side="left")
+    at_most = cumulative[last] if last < len(values) else total
+    if last == len(values) - 1 and values[last] > bounds[-1]:
+        at_most = total - min(total, 1.0)
     inner = np.clip(np.interp(bounds, x, y, left=0.0, right=total), below, at_most)
     inner[0], inner[-1] = below, at_most
     counts = np.diff(np.concatenate([[0.0], np.maximum.accumulate(inner), [total]]))

@@ -198,7 +198,10 @@ def describe(threshold: Threshold) -> str:
             return f"{threshold.metric} is not defined here; the bound is {threshold.limit:.4g}"
         return f"{threshold.metric} is {threshold.value:.4f}, the bound {threshold.limit:.4g}"
     shipped = threshold.reference + threshold.value
+    widened = threshold.chance is not None and -threshold.limit <= threshold.chance + TOLERANCE
     return (
         f"{threshold.metric}{where} is {shipped:.4f}, {-threshold.value:.4f} below the "
         f"{threshold.kind}'s {threshold.reference:.4f}; at most {-threshold.limit:.4g} may be lost"
+        + ", which is what chance explains on so few rows"
+        * widened
     )

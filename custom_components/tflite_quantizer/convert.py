@@ -37,7 +37,7 @@ class Job:
       bundle: Folder of the float network.
       output: Where the TFLite file goes.
       rows: `.npz` with the training rows as `Rows` (numeric, ids, labels), the
-        teacher's logits, and `input:<feature>` arrays of representative rows.
+        teacher's logits, and `input:<tensor>` arrays of representative rows.
       qat_epochs: Passes of quantization-aware fine-tuning.
       seed: Of fine-tuning.
     """
@@ -76,7 +76,7 @@ def to_tflite(
     Args:
       serving: The graph over raw features.
       recipe: Precision.
-      representative: Feature to `[rows, 1]`, for recipes that need it.
+      representative: Tensor name to `[rows, 1]`, for recipes that need it.
     """
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(serving, folder, signatures={SIGNATURE: serving.function()})

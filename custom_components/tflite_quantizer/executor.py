@@ -23,7 +23,7 @@ from models import bundle, examples, isolation, metrics, progress
 from models.benchmark import benchmark
 from models.errors import FlywheelError
 from models.graph import Preprocessor
-from models.predictor import SERVING_FOLDER, TFLITE_FILE, Predictor, TFLiteRunner
+from models.predictor import SERVING_FOLDER, TFLITE_FILE, Predictor, TFLiteRunner, by_tensor
 from models.rows import Rows, preprocess
 from models.spec import ModelSpec
 from models.student import answers, labels_of
@@ -69,6 +69,7 @@ class Executor(base_executor.BaseExecutor):
             rows = os.path.join(scratch, "rows.npz")
             _write_rows(
                 rows,
+                spec,
                 train,
                 valid,
                 predict_logits(teacher, spec, train),
@@ -94,7 +95,7 @@ class Executor(base_executor.BaseExecutor):
                     logging.getLogger(__name__).warning("recipe %s: %s", name, error)
                     failed[name] = str(error)
         progress.doing(f"timing {len(made)} files")
-        timings = benchmark(made, valid.inputs)
+        timings = benchmark(made, by_tensor(spec, valid.inputs))
         reference_answers = answers(spec, float_logits)
         labels = labels_of(spec, valid)
         reference = metrics.score(spec.task, labels, reference_answers)
@@ -170,7 +171,12 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _write_rows(
-    path: str, train: Rows, valid: Rows, teacher_logits: np.ndarray, representative: int
+    path: str,
+    spec: ModelSpec,
+    train: Rows,
+    valid: Rows,
+    teacher_logits: np.ndarray,
+    representative: int,
 ) -> None:
     """Everything a converting process may need, in one file."""
     picked = np.unique(np.linspace(0, len(train) - 1, representative).astype(int))
@@ -182,7 +188,7 @@ def _write_rows(
             for name, part in (("train", train), ("eval", valid))
             for key in ("numeric", "ids", "labels")
         },
-        **{f"input:{name}": x[picked] for name, x in train.inputs.items()},
+        **{f"input:{name}": x[picked] for name, x in by_tensor(spec, train.inputs).items()},
     )
 
 

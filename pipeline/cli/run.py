@@ -127,7 +127,8 @@ def variants_table(variants: list[dict[str, Any]]) -> Any:
 
     marks = {"shipped": "[green]✓ shipped[/]", "rejected": "[red]rejected[/]"}
     table = Table(box=None, pad_edge=False, header_style="dim")
-    metric = next((next(iter(v["metrics"])) for v in variants if v["metrics"]), "quality")
+    made = {name for v in variants for name in v["metrics"]}
+    metric = next((name for name in ("auc", "r2", "accuracy") if name in made), "quality")
     table.add_column("variant")
     for name in ("bytes", "gzip", f"{metric} (eval)", "p50 µs", "rows/s"):
         table.add_column(name, justify="right")

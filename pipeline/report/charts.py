@@ -14,6 +14,7 @@ from pipeline.report.svg import Frame, Scale
 WIDTH, HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 42
 _CELL = 20  # height of a row of cells
+_WIDEST = 14  # column of a small histogram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,8 +178,8 @@ def columns(
     top = max([s for s in shares if math.isfinite(s)], default=0)
     if top <= 0:
         return Markup("")
-    step = width / len(shares)
-    parts = [svg.line(0, height - 0.5, width, height - 0.5, "axis")]
+    step = min(width / len(shares), _WIDEST)
+    parts = [svg.line(0, height - 0.5, step * len(shares), height - 0.5, "axis")]
     for place, share in enumerate(shares):
         if not math.isfinite(share) or share <= 0:
             continue
@@ -365,5 +366,5 @@ def _badness(
         for a, t, r, b in taken
     )
     outside = max(0.0, _LEFT - left) + max(0.0, right - WIDTH)
-    outside += max(0.0, _TOP - 12 - top) + max(0.0, bottom - (HEIGHT - _BOTTOM))
+    outside += max(0.0, _TOP - top) + max(0.0, bottom - (HEIGHT - _BOTTOM))
     return area + 20 * outside

@@ -206,7 +206,6 @@ def _categories(
         label,
         faint=len(bars) - len(values),
         gap=2,
-        width=168 * min(1, max(len(bars), 4) / 12),
     )
     return values, picture
 

@@ -174,7 +174,7 @@ def _threshold(threshold: dict[str, Any]) -> dict[str, Any]:
 def _limit_words(threshold: dict[str, Any]) -> str:
     if threshold["kind"] == "bound":
         return "at most" if threshold["metric"] in words.LOWER_IS_BETTER else "at least"
-    return f"least allowed against the {threshold['kind']}"
+    return f"change against the {threshold['kind']}, at least"
 
 
 def _floor(threshold: dict[str, Any]) -> float | None:

@@ -63,7 +63,7 @@ def picture(run: Run) -> Markup:
     states = {name: _state(run, name) for name in NODES}
     spoken = "; ".join(f"{shown} {text}" for shown, _, text in states.values())
     label = f"The pipeline: {spoken}"
-    wide = _draw(states, _WIDE, (184, 74), label, "graph wide", sideways=True)
+    wide = _draw(states, _WIDE, (214, 74), label, "graph wide", sideways=True)
     narrow = _draw(states, _NARROW, (160, 66), label, "graph narrow", sideways=False)
     return wide + narrow
 

@@ -7,6 +7,7 @@ unreadable; neither is an error here.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import json
 import pathlib
@@ -111,7 +112,11 @@ class Inputs:
     def reasons(self) -> list[dict[str, Any]]:
         """Of the whole run, blocking ones first."""
         order = ("block", "warn", "info")
-        reasons = [r for r in self.result.get("reasons") or [] if isinstance(r, dict)]
+        reasons = [
+            {"code": "", "message": "", "next": "", "cases": [], **r}
+            for r in self.result.get("reasons") or []
+            if isinstance(r, dict)
+        ]
         return sorted(reasons, key=lambda r: order.index(severity_of(r)))
 
     @property
@@ -132,17 +137,17 @@ class Inputs:
 
     @property
     def started(self) -> float | None:
-        """Seconds since the epoch."""
-        if self.run.started:
-            return self.run.started
-        import datetime
-
+        """Seconds since the epoch: as the id says, else as ML Metadata does."""
         stamp = _STAMP.match(self.run.id)
         if not stamp:
-            return None
-        when = datetime.datetime(
-            *(int(part) for part in stamp.groups()), tzinfo=datetime.timezone.utc
-        )
+            return self.run.started or None
+        year, month, day, hour, minute, second = (int(part) for part in stamp.groups())
+        try:
+            when = datetime.datetime(
+                year, month, day, hour, minute, second, tzinfo=datetime.timezone.utc
+            )
+        except ValueError:
+            return self.run.started or None
         return when.timestamp()
 
     def artifact(self, component: str, key: str) -> Artifact | None:

@@ -8,6 +8,7 @@ a name from the data could neither run nor fetch anything.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import logging
 import os
@@ -34,14 +35,36 @@ from pipeline.report.inputs import Inputs, cases_table, severity_of
 from pipeline.workspace import Workspace
 
 _HERE = pathlib.Path(__file__).parent
-_SECTIONS: dict[str, Callable[[Inputs], dict[str, Any]]] = {
-    "data": data.section,
-    "validation": validation.section,
-    "curves": training.curves_section,
-    "distillation": training.distillation_section,
-    "evaluation": evaluation.section,
-    "variants": variants.section,
-}
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One section of the page.
+
+    Attributes:
+      id: Anchor, and name of its template.
+      title: Heading.
+      content: What the template gets; `{}` when the run did not get that far.
+      component: Whose absence explains that there is nothing.
+    """
+
+    id: str
+    title: str
+    content: Callable[[Inputs], dict[str, Any]]
+    component: str = ""
+
+
+SECTIONS = (
+    Section("glance", "At a glance", lambda inputs: {"tiles": summary.glance(inputs)}),
+    Section("pipeline", "Pipeline", lambda inputs: {"picture": graph.picture(inputs.run)}),
+    Section("data", "Data and statistics", data.section, "ExampleGen"),
+    Section("validation", "Anomalies and drift", validation.section, "SchemaValidator"),
+    Section("curves", "Learning curves", training.curves_section, "Trainer"),
+    Section("distillation", "Distillation", training.distillation_section, "Distiller"),
+    Section("evaluation", "Evaluation on test", evaluation.section, "Evaluator"),
+    Section("variants", "Variants", variants.section, "TFLiteQuantizer"),
+    Section("next", "What to do next", lambda inputs: {"steps": summary.next_steps(inputs)}),
+)
 
 log = logging.getLogger(__name__)
 
@@ -72,50 +95,49 @@ def render(inputs: Inputs) -> str:
     light, dark, script = (
         (_HERE / name).read_text("utf-8") for name in ("style.css", "dark.css", "theme.js")
     )
-    sections, broken = _sections(inputs)
-    html = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            policy=_policy(styles=(light, dark), script=script),
-            light=Markup(light),
-            dark=Markup(dark),
-            script=Markup(script),
-            run_id=inputs.run.id,
-            banner=summary.banner(inputs),
-            tiles=summary.glance(inputs),
-            steps=summary.next_steps(inputs),
-            graph=graph.picture(inputs.run),
-            components=list(inputs.run.components.values()),
-            config_text=inputs.config_text,
-            log=inputs.result.get("log"),
-            missing=inputs.why_missing,
-            broken=broken,
-            problems=inputs.problems,
-            **sections,
-        )
+    environment = _environment(inputs)
+    sections = [(section, _render_section(section, inputs, environment)) for section in SECTIONS]
+    html = environment.get_template("page.html").render(
+        policy=_policy(styles=(light, dark), script=script),
+        light=Markup(light),
+        dark=Markup(dark),
+        script=Markup(script),
+        run_id=inputs.run.id,
+        banner=summary.banner(inputs),
+        sections=sections,
+        components=list(inputs.run.components.values()),
+        config_text=inputs.config_text,
+        log=inputs.result.get("log"),
+        problems=inputs.problems,
     )
     return words.printable(html)
 
 
-def _sections(inputs: Inputs) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Every section's content, and what went wrong where one could not be made.
+def _render_section(section: Section, inputs: Inputs, environment: jinja2.Environment) -> Markup:
+    """A section's inside; where it cannot be made, what is missing.
 
     A file of an older or newer Flywheel, or one that someone changed, costs its
     section and not the report.
     """
-    made, broken = {}, {}
-    for name, section in _SECTIONS.items():
-        try:
-            made[name] = section(inputs)
-        except Exception as error:
-            log.exception("section %s of the report", name)
-            made[name] = {}
-            broken[name] = f"{type(error).__name__}: {error}"
-    return made, broken
+    try:
+        content = section.content(inputs)
+        if not content:
+            return _absent(inputs.why_missing(section.component))
+        return Markup(environment.get_template(f"{section.id}.html").render({section.id: content}))
+    except Exception as error:
+        log.exception("section %s of the report", section.id)
+        return _absent(
+            "This section could not be made from what the run left "
+            f"({type(error).__name__}: {words.short(error, 200)}). The files are listed under "
+            "“Config and artifacts”."
+        )
 
 
-def _environment() -> jinja2.Environment:
+def _absent(text: str) -> Markup:
+    return Markup('<p class="absent">{}</p>').format(text)
+
+
+def _environment(inputs: Inputs) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -127,6 +149,7 @@ def _environment() -> jinja2.Environment:
         {
             name: getattr(words, name)
             for name in (
+                "breakable",
                 "cell",
                 "count",
                 "metric",
@@ -148,6 +171,7 @@ def _environment() -> jinja2.Environment:
         cases_table=cases_table,
         severity_of=severity_of,
         swatch=charts.swatch,
+        missing=inputs.why_missing,
     )
     return environment
 

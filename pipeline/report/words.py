@@ -84,10 +84,12 @@ def signed(value: Any) -> str:
     """A difference: `+0.0012`, `−0.0400`, `0.0000`."""
     if not is_number(value):
         return NOTHING
-    text = metric(value)
-    if 0 < abs(value) < 5e-5:
-        text = "0.0000"
-    return f"+{text}" if value > 0 and text.strip("0.") else text
+    size = abs(value)
+    decimals = 4 if size < 10 else 2 if size < 1000 else 0
+    text = f"{value:,.{decimals}f}"
+    if not text.strip("-0."):
+        return text.lstrip("-")
+    return f"+{text}" if value > 0 else _signed_text(text)
 
 
 def percent(share: Any) -> str:
@@ -133,6 +135,11 @@ def short(text: Any, length: int = 40) -> str:
     """The beginning of a text that is too long for its place."""
     text = str(text)
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def breakable(text: str) -> Markup:
+    """A name that may be broken after an underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
 
 
 def cell(value: Any) -> str:

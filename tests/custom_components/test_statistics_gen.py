@@ -280,9 +280,7 @@ def test_any_cut_into_batches_gives_the_same(rows, size):
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.one_of(st.integers(0, 9), st.floats(-1e30, 1e30, width=32)), st.integers(0, 50)
-        ),
+        st.tuples(st.one_of(st.integers(0, 9), st.floats(-1e30, 1e30)), st.integers(0, 50)),
         min_size=1,
         max_size=60,
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,13 @@ SPECS = {
     "mixed": ModelSpec("binary", "y", ("0", "1"), NUMERIC, (HOUR, PAYMENT, AREA, COMPANY)),
     "numbers": ModelSpec("regression", "y", (), NUMERIC, (), 3.0, 2.0),
     "categories": ModelSpec("multiclass", "y", ("a", "b", "c"), (), (PAYMENT, HOUR)),
+    "odd names": ModelSpec(
+        "binary",
+        "y",
+        ("0", "1"),
+        tuple(dataclasses.replace(NUMERIC[0], name=n) for n in ("petal (cm)", "petal [cm]", "1st")),
+        tuple(dataclasses.replace(PAYMENT, name=n) for n in ("größe", "_x", "Petal (cm)")),
+    ),
     "one text": ModelSpec("binary", "y", ("0", "1"), (), (PAYMENT,)),
     "one integer": ModelSpec("binary", "y", ("0", "1"), (), (HOUR,)),
 }
@@ -35,6 +44,8 @@ CELLS = {
     "payment": [b"", b"Cash", "Crédit".encode(), b"Bitcoin"],
     "company": [b"A", b"", b"a", b"A"],
 }
+CELLS |= {name: CELLS["fare"] for name in ("petal (cm)", "petal [cm]", "1st")}
+CELLS |= {name: CELLS["payment"] for name in ("größe", "_x", "Petal (cm)")}
 
 
 def inputs(spec: ModelSpec) -> dict[str, np.ndarray]:

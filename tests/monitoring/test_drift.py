@@ -77,24 +77,32 @@ class TestMeasures:
 
 
 class TestChance:
-    def test_psi_over_its_scale_follows_chi_square(self):
-        """The 99.9 % level is passed about once in a thousand, whatever the sample sizes."""
+    @pytest.mark.parametrize(
+        ("n", "m", "values", "spread"),
+        [
+            (500, 500, 10, 5.0),
+            (5_000, 700, 25, 5.0),
+            (20_000, 1_000, 300, 1.0),
+            (7_500, 7_500, 4_000, 0.6),
+        ],
+    )
+    def test_unchanged_data_passes_whatever_the_number_of_cells(self, n, m, values, spread):
+        """The last is like aircraft tail numbers, where the law of PSI fails 45 times as often."""
         rng = np.random.default_rng(0)
-        for n, m, cells in ((500, 500, 10), (5_000, 700, 25)):
-            shares = rng.dirichlet(np.full(cells, 5.0))
-            p_values = []
-            for _ in range(4_000):
-                p, q = drift.pooled(
-                    *(rng.multinomial(size, shares).astype(float) for size in (n, m))
-                )
-                p_values.append(drift.chance(drift.psi(p, q), len(p), n, m, 0.001)[0])
-            assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.015)
-            assert np.mean(np.array(p_values) < 0.001) <= 0.004
+        shares = rng.dirichlet(np.full(values, spread))
+        found = []
+        for _ in range(1_500):
+            p, q = drift.pooled(*(rng.multinomial(k, shares).astype(float) for k in (n, m)))
+            found.append(drift.chance(p, q, 0.001)[0])
+        assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.025)
+        assert np.mean(np.array(found) < 0.001) <= 0.005
 
-    def test_the_level_and_the_probability_agree(self):
-        _, level = drift.chance(0.0, 12, 800, 300, 0.001)
-        assert drift.chance(level, 12, 800, 300, 0.001)[0] == pytest.approx(0.001)
-        assert level == pytest.approx(scipy_stats.chi2.isf(0.001, 11) * (1 / 800 + 1 / 300))
+    def test_the_p_value_is_scipys_and_the_level_that_of_the_law(self):
+        p, q = np.array([120.0, 300, 380]), np.array([60.0, 90, 150])
+        probability, level = drift.chance(p, q, 0.001)
+        expected = scipy_stats.chi2_contingency([p, q], correction=False).pvalue
+        assert probability == pytest.approx(expected)
+        assert level == pytest.approx(scipy_stats.chi2.isf(0.001, 2) * (1 / 800 + 1 / 300))
 
     @given(pairs())
     def test_pooling_keeps_rows_and_leaves_no_nearly_empty_cell(self, rows):
@@ -333,6 +341,18 @@ class TestStatistics:
         result = compare_statistics("x", before, now)
         assert result.psi < 0.01 and not result.drifted
         assert 0 < result.current[-2] <= 2 / 4_000
+
+    def test_only_what_is_certain_lies_beyond_the_range(self):
+        """A repeated least value: TFDV spreads its rows below it, where hardly any are."""
+        rng = np.random.default_rng(10)
+        x = np.where(rng.random(1_500) < 0.04, 3.25, rng.uniform(3.3, 40, 1_500)).astype("float32")
+        lower = x.copy()
+        lower[:3] = 0.0
+        before, now = (statistics(pd.DataFrame({"x": v}))["x"] for v in (x, lower))
+        for one, other, place, rows in ((before, now, 0, 3), (now, before, 0, 0)):
+            assert 0 <= compare_statistics("x", one, other).current[place] * 1_500 <= rows + 1e-6
+        mirrored = (statistics(pd.DataFrame({"x": -v}))["x"] for v in (x, lower))
+        assert compare_statistics("x", *mirrored).current[-2] * 1_500 <= 3 + 1e-6
 
     def test_few_distinct_numbers_are_categories(self):
         rng = np.random.default_rng(7)

@@ -37,7 +37,7 @@ def score(task: Task, labels: np.ndarray, predictions: np.ndarray) -> dict[str, 
     if task == "binary":
         p = np.clip(predictions[:, 0].astype(np.float64), _EPSILON, 1 - _EPSILON)
         result = {
-            "accuracy": float(np.mean((p >= 0.5) == index)),
+            "accuracy": float(np.mean((p > 0.5) == index)),
             "log_loss": float(-np.mean(index * np.log(p) + (1 - index) * np.log(1 - p))),
             "calibration_error": calibration_error(index, p),
         }
@@ -96,7 +96,7 @@ def agreement(task: Task, reference: np.ndarray, predictions: np.ndarray) -> dic
     """
     result = {"largest_difference": float(np.max(np.abs(reference - predictions), initial=0.0))}
     if task == "binary":
-        result["flip_rate"] = float(np.mean((reference >= 0.5) != (predictions >= 0.5)))
+        result["flip_rate"] = float(np.mean((reference > 0.5) != (predictions > 0.5)))
     elif task == "multiclass":
         result["flip_rate"] = float(np.mean(reference.argmax(axis=1) != predictions.argmax(axis=1)))
     return result

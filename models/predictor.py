@@ -153,5 +153,5 @@ class Predictor:
             return predictions[:, 0]
         classes = np.asarray(self.spec.classes, dtype=object)
         if self.spec.task == "binary":
-            return classes[(predictions[:, 0] >= 0.5).astype(int)]
+            return classes[(predictions[:, 0] > 0.5).astype(int)]
         return classes[predictions.argmax(axis=1)]

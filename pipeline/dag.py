@@ -106,6 +106,7 @@ def create_pipeline(
         schema=schema,
         model=quantizer.outputs["chosen"],
         teacher=trainer.outputs["model"],
+        student=distiller.outputs["model"],
         champion=deployed.outputs["model"],
         options=config.evaluation,
         task=config.task,

@@ -18,7 +18,7 @@ DEMOS: dict[str, dict[str, Any]] = {
             "pickup_census_tract": ("ignore", "empty"),
             "dropoff_census_tract": ("ignore", "says the same as dropoff_community_area"),
         },
-        "slices": ("payment_type", "trip_start_hour"),
+        "slices": ("payment_type", "trip_start_day"),
     },
     "demo:nyc-flights": {
         "name": "nyc-flights",

@@ -29,6 +29,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "teacher": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "student": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "champion": component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema, optional=True),
     }
@@ -43,8 +44,8 @@ class Evaluator(base_beam_component.BaseBeamComponent):
 
     Outputs:
       evaluation: TFMA's files as stock TFX writes them (`tfma.load_eval_result`,
-        `tfma.load_validation_result`), models named `shipped`, `teacher` and `champion`
-        (TFMA's baseline), and `verdict.json` (`custom_components.evaluator.verdict`).
+        `tfma.load_validation_result`), models named `shipped`, `student`, `teacher` and
+        `champion` (TFMA's baseline), and `verdict.json` (`custom_components.evaluator.verdict`).
       blessing: As stock TFX writes it; its Pusher reads it.
     """
 
@@ -58,6 +59,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         teacher: types.BaseChannel,
         task: TaskOptions,
         options: EvaluationOptions | None = None,
+        student: types.BaseChannel | None = None,
         champion: types.BaseChannel | None = None,
         schema: types.BaseChannel | None = None,
         engine: str = "local",
@@ -72,6 +74,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
             `model.json`.
           task: What is predicted; must agree with the models.
           options: When the candidate is good enough.
+          student: The float network the candidate was made from; shown, not judged.
           champion: The deployed Model; its int custom property `present` is 0 when
             nothing is deployed yet.
           schema: Names the columns that can be sliced by, so that a misspelt one is
@@ -86,6 +89,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 examples=examples,
                 model=model,
                 teacher=teacher,
+                student=student,
                 champion=champion,
                 schema=schema,
                 options=options.model_dump_json(),

@@ -35,6 +35,7 @@ from custom_components.evaluator.options import EvaluationOptions
 from custom_components.evaluator.verdict import (
     CHAMPION,
     SHIPPED,
+    STUDENT,
     TEACHER,
     VERDICT_FILE,
     SliceResult,
@@ -175,6 +176,8 @@ def _models(
         SHIPPED: artifact_utils.get_single_uri(input_dict["model"]),
         TEACHER: artifact_utils.get_single_uri(input_dict["teacher"]),
     }
+    if input_dict.get("student"):
+        folders[STUDENT] = artifact_utils.get_single_uri(input_dict["student"])
     spec = ModelSpec.load(scoring.local_folder(folders[SHIPPED]))
     if (spec.task, spec.label) != (task.type, task.label):
         raise FlywheelError(

@@ -17,7 +17,7 @@ from models.errors import Reason
 VERDICT_FILE = "verdict.json"
 
 #: Names of the models, in TFMA's files as well; the champion is TFMA's baseline.
-SHIPPED, TEACHER, CHAMPION = "shipped", "teacher", "champion"
+SHIPPED, STUDENT, TEACHER, CHAMPION = "shipped", "student", "teacher", "champion"
 
 #: Metric name to value; None where it is not defined on those rows (AUC of one class only).
 Metrics = dict[str, "float | None"]

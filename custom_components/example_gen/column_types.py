@@ -9,7 +9,9 @@ own (Parquet, TFRecord) keep it, joined over the files. What is decided here, fo
   so is an empty text.
 - Truth values become int64 0 and 1; in a categorical column or the label, the text `true`, `false`.
 - Dates, times and timestamps become ISO 8601 text.
-- A categorical column of whole reals (`3.0`) becomes int64, and one of other reals text.
+- A categorical column of whole reals (`3.0`) becomes int64, one of other reals text as written.
+- A column of the kind `text` stays text as written (`007`); it is for those who read data for a
+  model that knows the column as text.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ class Column:
 
     Attributes:
       name: Column.
-      kind: `numeric`, `categorical`, `ignore`, `label`, or None where nothing is configured.
+      kind: `numeric`, `categorical`, `ignore`, `label`, `text`, or None where nothing is configured.
       type: The least type of this module that holds all cells so far.
       whole: Whether all reals so far are whole; kept for categorical columns only.
       unfit, cases: Cells of a numeric column that are no numbers: how many, and the first few.
@@ -181,7 +183,8 @@ class Column:
     def _narrow(self, text: pa.Array, file: str, row: int) -> None:
         if text.null_count == len(text) or (self.type == TEXT and self.kind != "numeric"):
             return
-        for candidate in (REAL,) if self.type == REAL else (INT, REAL, BOOL):
+        candidates = (REAL,) if self.type == REAL else (INT, REAL, BOOL)
+        for candidate in (BOOL,) if self.kind == "text" else candidates:
             values = parse(text, candidate)
             if values is not None:
                 self.type = join(self.type, candidate)
@@ -218,6 +221,8 @@ class Column:
             if self.type == REAL:
                 return INT if self.whole else TEXT
             return INT if self.type == INT else TEXT
+        if self.kind == "text":
+            return TEXT
         if self.type == BOOL:
             return TEXT if self.kind == "label" else INT
         return self.type
@@ -228,13 +233,14 @@ class Column:
         Raises:
           ValueError: The block does not fit what was observed: the file has changed since.
         """
-        if values.type == TEXT and self.type != TEXT:
+        to = self.target
+        as_written = to == TEXT and self.type in (REAL, TEXT)
+        if values.type == TEXT and not as_written:
             values = parse(drop_empty(values), self.type)
             if values is None:
                 raise ValueError(self.name)
         if values.type == REAL:
             values = finite(values)
-        to = self.target
         try:
             if values.type == TEXT and to == TEXT:
                 return drop_empty(values)

@@ -17,7 +17,7 @@ from models.errors import ConfigError, DataError
 Format = Literal["csv", "parquet", "tfrecord"]
 
 _NAMES: dict[Format, re.Pattern[str]] = {
-    "csv": re.compile(r"\.(csv|tsv|txt)(\.gz|\.zip)?$", re.IGNORECASE),
+    "csv": re.compile(r"\.(csv|tsv)(\.gz|\.zip)?$", re.IGNORECASE),
     "parquet": re.compile(r"\.(parquet|pq)$", re.IGNORECASE),
     # The second form is what TFX itself writes: data_tfrecord-00000-of-00001.gz.
     "tfrecord": re.compile(r"(\.tfrecords?|tfrecord-\d{5}-of-\d{5})(\.gz)?$", re.IGNORECASE),

@@ -144,8 +144,9 @@ def open_dataset(
 
     Args:
       path: CSV, Parquet or TFRecord of tf.Example: file, folder, glob, or `demo:NAME`.
-      kinds: What columns are configured as: `numeric`, `categorical`, `ignore` or `label`. All
-        but the ignored ones must be there, and numeric ones must hold numbers.
+      kinds: What columns are configured as: `numeric`, `categorical`, `ignore` or `label`; or
+        `text`, to read it as written. All but the ignored ones must be there, and numeric ones
+        must hold numbers.
       derived: New columns as expressions (`derive`).
       max_rows: Only the first so many rows are looked at and read.
 

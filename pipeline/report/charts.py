@@ -99,13 +99,13 @@ def line_chart(
     if diagonal:
         low, high = x.low, x.high
         parts.append(svg.line(x(low), y(low), x(high), y(high), "reference-line"))
-    parts += _rules(rules, frame)
     for one in drawn:
         thin = _thinned([(x(a), y(b)) for a, b in one.points])
         parts.append(svg.curve(thin, f"line {one.class_}"))
     for one in drawn:
         for a, b, tip in one.marks:
             parts.append(svg.mark(one.shape, x(a), y(b), 4, f"mark {one.class_}", tip))
+    parts += _rules(rules, frame)
     return svg.picture(WIDTH, HEIGHT, label, *parts)
 
 
@@ -145,13 +145,13 @@ def scatter(
         (x(d.x), HEIGHT - _BOTTOM - 8 if hidden else y(d.y))
         for d, hidden in zip(dots, below, strict=True)
     ]
+    names = [d.name + (" (below)" if hidden else "") for d, hidden in zip(dots, below, strict=True)]
+    for d, name, (across, up, anchor) in zip(dots, names, _beside(places, names), strict=True):
+        parts.append(svg.text(across, up, name, f"label {d.class_}", anchor))
     for d, (across, up), hidden in zip(dots, places, below, strict=True):
         radius = 6.5 if d.class_ == "shipped" else 5
         shape = "triangle" if hidden else d.shape
         parts.append(svg.mark(shape, across, up, radius, f"mark {d.class_}", d.tip))
-    names = [d.name + (" (below)" if hidden else "") for d, hidden in zip(dots, below, strict=True)]
-    for d, name, (across, up, anchor) in zip(dots, names, _beside(places, names), strict=True):
-        parts.append(svg.text(across, up, name, f"label {d.class_}", anchor))
     return svg.picture(WIDTH, HEIGHT, label, *parts)
 
 
@@ -228,7 +228,7 @@ def overlay(
     return svg.picture(WIDTH, height, label, *parts)
 
 
-def strip_scale(values: Iterable[float], width: float = 300) -> Scale:
+def strip_scale(values: Iterable[float], width: float) -> Scale:
     """The common scale of the strips of a table."""
     return Scale.over(values, 8, width - 8, margin=0.04)
 
@@ -342,6 +342,10 @@ def _beside(
             (x - 8, y + 20, "end"),
             (x, y - 25, "middle"),
             (x, y + 33, "middle"),
+            (x + 12, y - 25, "start"),
+            (x + 12, y + 33, "start"),
+            (x - 12, y - 25, "end"),
+            (x - 12, y + 33, "end"),
         ]
         boxes = [_box(option, wide) for option in options]
         best = min(range(len(options)), key=lambda i: (_badness(boxes[i], taken), i))

@@ -16,6 +16,8 @@ SLICES_SHOWN = 60
 MOST_CLASSES = 30
 WORST_PAIRS = 20
 SHADES = 6
+#: Bins of the calibration plot with fewer rows are left out.
+FEWEST_ROWS = 10
 
 
 def section(inputs: Inputs) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def section(inputs: Inputs) -> dict[str, Any]:
         "failed": sum(1 for t in verdict["thresholds"] if not t["passed"]),
         "roc": _roc(verdict, models),
         "calibration": _calibration(verdict, models),
+        "fewest_rows": FEWEST_ROWS if _has_small_bins(verdict) else None,
         "confusion": _confusion(verdict),
         "notes": [
             r for r in verdict.get("reasons") or [] if r.get("severity") in ("warn", "info")
@@ -81,7 +84,9 @@ def _slices(verdict: dict[str, Any], models: list[str]) -> dict[str, Any]:
         if threshold["metric"] == quality:
             limits.setdefault(_key(threshold["slice"]), []).append(threshold)
     shown = rows[: SLICES_SHOWN + 1]
-    scale = charts.strip_scale(_span(shown, limits, models, quality))
+    scale = charts.strip_scale(
+        _span(shown, limits, models, quality), 316 if len(models) < 3 else 236
+    )
     return {
         "axis": charts.strip_axis(scale, f"scale of {words.metric_name(quality)}"),
         "rows": [
@@ -221,7 +226,7 @@ def _calibration(verdict: dict[str, Any], models: list[str]) -> Markup:
     """Mean prediction against what really happened, in bins of predictions."""
     series, ends = [], []
     for model in reversed(models):
-        bins = (verdict["plots"].get(model) or {}).get("calibration") or []
+        bins = _full_bins((verdict["plots"].get(model) or {}).get("calibration") or [])
         points = [(b["predicted"], b["actual"]) for b in bins]
         ends += [v for point in points for v in point if words.is_number(v)]
         marks = [
@@ -249,6 +254,18 @@ def _calibration(verdict: dict[str, Any], models: list[str]) -> Markup:
         square=(low, high),
         diagonal=True,
     )
+
+
+def _full_bins(bins: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without bins of a handful of rows, whose share of positives says nothing."""
+    full = [b for b in bins if b["rows"] >= FEWEST_ROWS]
+    return full if len(full) >= 3 else bins
+
+
+def _has_small_bins(verdict: dict[str, Any]) -> bool:
+    """Whether the calibration plot leaves bins out."""
+    found = (plots.get("calibration") or [] for plots in verdict["plots"].values())
+    return any(len(_full_bins(bins)) < len(bins) for bins in found)
 
 
 def _confusion(verdict: dict[str, Any]) -> dict[str, Any]:

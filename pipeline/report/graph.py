@@ -123,7 +123,7 @@ def _edge(a: tuple[float, float], b: tuple[float, float], faint: bool, sideways:
         head = [(-7 * right, -4), (-7 * right, 4)]
     tip = [(end[0] + dx, end[1] + dy) for dx, dy in head]
     path = [start, bend, end] if right and down else [start, end]
-    parts = [svg.curve(path, "edge"), svg.curve([tip[0], end, tip[1]], "edge")]
+    parts = [svg.curve(path, "edge"), svg.curve([tip[0], end, tip[1]], "edge head")]
     return svg.group(parts, class_="faint" if faint else None)
 
 

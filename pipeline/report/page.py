@@ -151,6 +151,7 @@ def _environment(inputs: Inputs) -> jinja2.Environment:
             for name in (
                 "breakable",
                 "cell",
+                "fixed",
                 "count",
                 "metric",
                 "metric_name",

@@ -45,10 +45,10 @@ def _sentence(inputs: Inputs, state: str) -> str:
     if state == "pushed":
         pushed = inputs.result.get("pushed") or {}
         if pushed.get("new", True):
-            return f"Version `{pushed.get('version', '')}` passed every check and is deployed."
+            return f"Version `{pushed.get('version', '')}` is blessed, checked and deployed."
         return (
-            f"Version `{pushed.get('version', '')}` passed every check; the same content had been "
-            "deployed before, so no new version was made."
+            f"Version `{pushed.get('version', '')}` is deployed; the same content had been pushed "
+            "before, so no new version was made."
         )
     if state == "not_blessed":
         return f"The model that would ship is not good enough. {deployed}"

@@ -42,6 +42,7 @@ def section(inputs: Inputs) -> dict[str, Any]:
         "teacher": {**teacher, "value": (teacher.get("metrics") or {}).get(metric)}
         if teacher
         else {},
+        "pushed": inputs.state == "pushed",
         "timing": report.get("timing") or {},
         "eval_rows": (report.get("rows") or {}).get("eval"),
         "by_bytes": _pareto(rows, teacher, metric, floor, "bytes"),
@@ -85,6 +86,7 @@ def _pareto(
                 cost_of(teacher), value, TEACHER, "teacher", "square", tip(TEACHER, teacher, value)
             )
         )
+    dots.sort(key=lambda d: d.class_ != "shipped")  # the first name has the best place
     rule, least = None, None
     if floor is not None:
         rule = charts.Rule(floor, f"least allowed {words.metric(floor)}")

@@ -80,6 +80,11 @@ def metric(value: Any) -> str:
     return _signed_text(f"{value:,.{decimals}f}")
 
 
+def fixed(value: Any) -> str:
+    """Four decimals, for columns of small figures beside their limits."""
+    return _signed_text(f"{value:,.4f}") if is_number(value) else NOTHING
+
+
 def signed(value: Any) -> str:
     """A difference: `+0.0012`, `−0.0400`, `0.0000`."""
     if not is_number(value):

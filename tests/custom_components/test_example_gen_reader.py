@@ -100,7 +100,10 @@ def test_lattice(tmp_path, cells, expected):
         ("label", ["True", "false"], ["true", "false"]),
         ("numeric", ["True", "false"], [1, 0]),
         ("categorical", ["3.0", "NA", "4.0"], [3, None, 4]),
-        ("categorical", ["3.5", "4.0"], ["3.5", "4"]),
+        ("categorical", ["3.50", "4.0"], ["3.50", "4.0"]),
+        ("text", ["007", "1.50", "NA"], ["007", "1.50", None]),
+        ("text", ["True", "false", ""], ["true", "false", None]),
+        ("text", ["True", "maybe", ""], ["True", "maybe", None]),
         ("categorical", ["3", "4"], [3, 4]),
         ("label", ["3.0", "4.0"], [3.0, 4.0]),
         ("numeric", ["", ""], [None, None]),
@@ -287,7 +290,7 @@ def test_folder_glob_and_union_of_columns(tmp_path):
     write(tmp_path / "1.csv", "a,b\n1,x\n")
     write(tmp_path / "2.csv", "b,a,c\ny,2.5,7\n")
     write(tmp_path / "_SUCCESS", "")
-    write(tmp_path / "README", "not data")
+    write(tmp_path / "README.txt", "not data")
     pq.write_table(pa.table({"a": [3], "b": ["z"]}), tmp_path / "3.parquet")
     expected = {"a": [1.0, 2.5, 3.0], "b": ["x", "y", "z"], "c": [None, 7, None]}
     assert reader.read_table(str(tmp_path)).to_pydict() == expected

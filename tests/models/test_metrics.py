@@ -18,7 +18,7 @@ def test_binary_metrics_are_scikit_learns(rng):
     got = metrics.score("binary", labels, p)
     assert got["auc"] == pytest.approx(sk.roc_auc_score(labels, p[:, 0]))
     assert got["log_loss"] == pytest.approx(sk.log_loss(labels, p[:, 0].astype(float)), rel=1e-4)
-    assert got["accuracy"] == pytest.approx(sk.accuracy_score(labels, p[:, 0] >= 0.5))
+    assert got["accuracy"] == pytest.approx(sk.accuracy_score(labels, p[:, 0] > 0.5))
 
 
 @given(ROWS)

@@ -20,7 +20,6 @@ class Options(pydantic.BaseModel):
 
 Kind = Literal["numeric", "categorical", "ignore"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class TaskOptions(Options):
@@ -56,30 +55,40 @@ class PreprocessingOptions(Options):
     )
 
 
+Embedding = Annotated[
+    int, Field(ge=1, le=256, description="Width of the shared embedding table.")
+]
+Hidden = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=4096)], ...],
+    Field(description="Units of each hidden layer."),
+]
+Dropout = Annotated[
+    float, Field(ge=0.0, lt=1.0, description="Share of activations dropped while training.")
+]
+LearningRate = Annotated[float, Field(gt=0.0, description="Peak of the cosine schedule.")]
+WeightDecay = Annotated[float, Field(ge=0.0, description="AdamW's decoupled weight decay.")]
+Count = Annotated[int, Field(ge=1)]
+
+
 class NetworkOptions(Options):
     """Shape and training of one network."""
 
-    embedding: Annotated[int, Field(ge=1, le=256)] = Field(
-        description="Width of the shared embedding table."
+    embedding: Embedding
+    hidden: Hidden
+    dropout: Dropout
+    learning_rate: LearningRate
+    weight_decay: WeightDecay
+    epochs: Count | None = Field(
+        None,
+        description="Most passes over the train split. Default: 14 for the teacher, 15 for the "
+        "student; more for small tables, so that training takes at least 1,500 steps.",
     )
-    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
-        description="Units of each hidden layer."
-    )
-    dropout: Rate = Field(description="Share of activations dropped while training.")
-    epochs: Annotated[int, Field(ge=1)] | None = Field(
-        description="Most passes over the train split; small tables get more, so that training "
-        "takes at least 1,500 steps, unless this is set."
-    )
-    batch_size: Annotated[int, Field(ge=1)] | None = Field(
+    batch_size: Count | None = Field(
         None,
         description="Rows per step. Default: 128; 512 from 80,000 train rows on; a sixteenth of "
         "the train rows below 2,048.",
     )
-    learning_rate: Annotated[float, Field(gt=0.0)] = Field(
-        description="Peak of the cosine schedule."
-    )
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(description="AdamW's decoupled decay.")
-    patience: Annotated[int, Field(ge=1)] | None = Field(
+    patience: Count | None = Field(
         None,
         description="Epochs without a better validation loss before training stops. Default: a "
         "third of the epochs, at least 5.",
@@ -89,23 +98,21 @@ class NetworkOptions(Options):
 class TeacherOptions(NetworkOptions):
     """The large model that others learn from."""
 
-    embedding: int = 8
-    hidden: tuple[int, ...] = (128, 64)
-    dropout: Rate = 0.2
-    epochs: int | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-3
+    embedding: Embedding = 8
+    hidden: Hidden = (128, 64)
+    dropout: Dropout = 0.2
+    learning_rate: LearningRate = 1e-3
+    weight_decay: WeightDecay = 1e-3
 
 
 class StudentOptions(NetworkOptions):
     """The small model that ships."""
 
-    embedding: int = 4
-    hidden: tuple[int, ...] = (16,)
-    dropout: Rate = 0.0
-    epochs: int | None = None
-    learning_rate: float = 1e-2
-    weight_decay: float = 0.0
+    embedding: Embedding = 4
+    hidden: Hidden = (16,)
+    dropout: Dropout = 0.0
+    learning_rate: LearningRate = 1e-2
+    weight_decay: WeightDecay = 0.0
 
 
 class DistillationOptions(Options):
@@ -117,7 +124,7 @@ class DistillationOptions(Options):
     alpha: Fraction = Field(
         0.0, description="Weight of the true labels; 1 - alpha is the weight of the teacher."
     )
-    control_dropout: Rate = Field(
+    control_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.2, description="Dropout of the second control: the same student, regularised."
     )
     extra_data: str | None = Field(

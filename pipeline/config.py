@@ -175,7 +175,7 @@ def _explain(error: pydantic.ValidationError, where: str) -> ConfigError:
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             close = did_you_mean(str(problem["loc"][-1]), known)
-            sentences.append(f"unknown key `{key}`.{close}".rstrip("."))
+            sentences.append(f"unknown key `{key}`.{close}" if close else f"unknown key `{key}`")
         elif problem["type"] == "missing":
             sentences.append(f"`{key}` is missing")
         else:
@@ -188,7 +188,7 @@ def _explain(error: pydantic.ValidationError, where: str) -> ConfigError:
     only_unknown = all(p["type"] == "extra_forbidden" for p in error.errors())
     return ConfigError(
         "UNKNOWN_KEY" if only_unknown else "WRONG_VALUE",
-        f"In {where}: " + "; ".join(sentences) + ".",
+        f"In {where}: {'; '.join(sentences)}" + ("" if sentences[-1].endswith("?") else "."),
         next="Every key is described in docs/configuration.md.",
         cases=cases,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
 import yaml
 
 from pipeline.guess import Guess
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./]([A-Za-z0-9_./ ()-]*[A-Za-z0-9_./()-])?")
 
 
 def starter_config(
@@ -46,13 +48,13 @@ def starter_config(
         ]
     question = demo.get("question") or guess.task_why
     lines += [
-        f"task:  # {question}",
+        f"task:{_comment(question)}",
         f"  label: {_scalar(guess.label)}",
         f"  type: {guess.task}",
         f"features:  # numeric, categorical or ignore; from {rows:,} rows",
     ]
     for column, (kind, why) in kinds.items():
-        lines.append(f"  {_scalar(column)}: {kind}" + (f"  # {why}" if why else ""))
+        lines.append(f"  {_scalar(column)}: {kind}{_comment(why)}")
     if slices:
         lines += [
             "evaluation:",
@@ -64,10 +66,12 @@ def starter_config(
 
 def _scalar(value: str) -> str:
     """A string as YAML, quoted only where it must be."""
-    if yaml.safe_load(f"{{key: {value}}}" if _plain(value) else "{}") == {"key": value}:
+    if _PLAIN.fullmatch(value) and yaml.safe_load(f"{{key: {value}}}") == {"key": value}:
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=10**9).strip()
 
 
-def _plain(value: str) -> bool:
-    return bool(value) and not set(value) & set("{}[]#,\n\t\"'&*!|%@`:") and value == value.strip()
+def _comment(text: str) -> str:
+    """Text that stays on its line."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f"  # {text[:120]}" if text else ""

@@ -128,7 +128,7 @@ class Column:
 
     Attributes:
       name: Column.
-      kind: `numeric`, `categorical`, `ignore`, `label`, `text`, or None where nothing is configured.
+      kind: `numeric`, `categorical`, `ignore`, `label`, `text`, or None: nothing is configured.
       type: The least type of this module that holds all cells so far.
       whole: Whether all reals so far are whole; kept for categorical columns only.
       unfit, cases: Cells of a numeric column that are no numbers: how many, and the first few.

@@ -223,8 +223,9 @@ class Frame:
             ticks = scale.ticks(wanted)
             gaps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
             for tick in ticks:
-                # A logarithmic axis has a step of its own at each tick.
-                step = tick if scale.log else min(gaps, default=abs(tick) or 1.0)
+                # Over several powers of ten each tick has a step of its own.
+                wide = scale.log and ticks[-1] >= 10 * ticks[0]
+                step = tick if wide else min(gaps, default=abs(tick) or 1.0)
                 name, position = tick_name(tick, step), scale(tick)
                 if scale is self.x:
                     parts.append(line(position, self.y.end, position, self.y.start, "grid"))

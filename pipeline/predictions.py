@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from models.predictor import Predictor
+from models.spec import ModelSpec, NumericFeature
 
 
 def add_predictions(predictor: Predictor, batch: pa.RecordBatch) -> pa.Table:
@@ -29,6 +30,18 @@ def add_predictions(predictor: Predictor, batch: pa.RecordBatch) -> pa.Table:
     kept = [name for name in batch.schema.names if name not in added]
     columns = [batch.column(name) for name in kept]
     return pa.table([*columns, *added.values()], names=[*kept, *added])
+
+
+def read_as(spec: ModelSpec) -> dict[str, str]:
+    """The kind each feature's column is read as, so that the model sees what it knows."""
+    return {
+        f.name: "numeric"
+        if isinstance(f, NumericFeature)
+        else "text"
+        if f.column_type == "text"
+        else "categorical"
+        for f in spec.features
+    }
 
 
 class PredictionWriter:

@@ -113,6 +113,6 @@ def _unreadable(file: DataFile, error: Exception, kind: str) -> DataError:
     detail = (str(error).strip() or type(error).__name__).splitlines()[0]
     return DataError(
         "UNREADABLE_FILE",
-        f"{file.path} cannot be read as {kind}: {detail}.",
+        f"{file.path} cannot be read as {kind}: {detail.rstrip('.')}.",
         next="Check that the file is complete and is what its name says.",
     )

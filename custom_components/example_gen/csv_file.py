@@ -108,6 +108,7 @@ def read_blocks(
     Raises:
       DataError: RAGGED_ROWS, NOT_UTF8, UNREADABLE_FILE.
     """
+    last_cell = ""
     try:
         with _arrow_stream(file) as stream:
             try:
@@ -130,11 +131,34 @@ def read_blocks(
                 if "Could not skip" in str(error) or "Empty CSV" in str(error):
                     return  # a header without a line end, and nothing after it
                 raise
-            yield from reader
+            for block in reader:
+                yield block
+                if header.names[-1] in block.schema.names and block.num_rows:
+                    last_cell = block.column(header.names[-1])[-1].as_py() or ""
     except pa.ArrowInvalid as error:
         raise _diagnose(file, header, error) from error
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(file, error) from error
+    if "\n" in last_cell:
+        _check_last_quote(file, last_cell)
+
+
+def _check_last_quote(file: DataFile, last_cell: str) -> None:
+    """An opening quote that is never closed swallows the rest of the file without an error."""
+    quotes = lines = 0
+    with file.open() as stream:
+        while chunk := stream.read(_BLOCK_BYTES):
+            quotes += chunk.count(b'"')
+            lines += chunk.count(b"\n")
+    if quotes % 2:
+        line = lines - last_cell.count("\n") + 1
+        raise DataError(
+            "UNREADABLE_FILE",
+            f"A double quote that opens near line {line} of {file.path} is never closed, so all "
+            "rows after it would be one cell.",
+            next="Close the quote, or remove it.",
+            cases=[{"file": file.path, "line": line}],
+        )
 
 
 def _arrow_stream(file: DataFile) -> pa.NativeFile:
@@ -213,6 +237,6 @@ def _unreadable(file: DataFile, error: Exception) -> DataError:
         detail = f"it is a damaged or cut-off {file.compression or 'file'} ({detail})"
     return DataError(
         "UNREADABLE_FILE",
-        f"{file.path} cannot be read as CSV: {detail}.",
+        f"{file.path} cannot be read as CSV: {detail.rstrip('.')}.",
         next="Check that the file is complete and that every opening double quote is closed.",
     )

@@ -36,10 +36,9 @@ def predict(
     from models.errors import ConfigError
     from models.predictor import Predictor
     from models.registry import Registry
-    from models.spec import NumericFeature
     from pipeline import config as config_module
     from pipeline.cli.output import emit_json, err
-    from pipeline.predictions import PredictionWriter, add_predictions
+    from pipeline.predictions import PredictionWriter, add_predictions, read_as
 
     if output.suffix not in (".csv", ".parquet"):
         raise ConfigError(
@@ -53,11 +52,7 @@ def predict(
     name = registry.resolve(version)
     start = time.perf_counter()
     predictor = Predictor.load(registry.folder(name), threads=os.cpu_count() or 1)
-    kinds = {
-        f.name: "numeric" if isinstance(f, NumericFeature) else "categorical"
-        for f in predictor.spec.features
-    }
-    dataset = open_dataset(file, kinds=kinds)
+    dataset = open_dataset(file, kinds=read_as(predictor.spec))
     rows = 0
     with PredictionWriter(output) as writer:
         for batch in dataset.batches():

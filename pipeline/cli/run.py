@@ -12,6 +12,7 @@ from pipeline.workspace import DEFAULT_FILE
 
 EXIT_CODES = {"pushed": 0, "failed": 1, "blocked_by_data": 3, "not_blessed": 4}
 _INTERRUPTED = 130
+_PEEK_ROWS = 1000
 SHOWN_METRICS = ("auc", "pr_auc", "macro_auc", "accuracy", "log_loss", "mae", "rmse", "r2")
 
 
@@ -41,7 +42,7 @@ def run(
         settings = config_module.with_absolute_paths(
             settings.model_copy(update={"data": data_options}), pathlib.Path.cwd()
         )
-    _check_data_exists(settings)
+    _peek(settings)
     worker = Worker(settings)
     interrupted = False
     if err.is_terminal:
@@ -65,11 +66,19 @@ def run(
     raise typer.Exit(_INTERRUPTED if interrupted else exit_code(result))
 
 
-def _check_data_exists(settings: Any) -> None:
-    """A wrong path is worth knowing before ten seconds of imports."""
+def _peek(settings: Any) -> None:
+    """Most mistakes show in the first rows, and are worth knowing before ten seconds of imports."""
     from custom_components.example_gen.files import find_files
+    from custom_components.example_gen.reader import open_dataset
 
-    find_files(settings.data.path)
+    if any(file.format == "tfrecord" for file in find_files(settings.data.path)):
+        return  # reading those needs TensorFlow
+    open_dataset(
+        settings.data.path,
+        kinds={**settings.features, settings.task.label: "label"},
+        derived=settings.data.derive,
+        max_rows=_PEEK_ROWS,
+    )
 
 
 def exit_code(result: dict[str, Any]) -> int:

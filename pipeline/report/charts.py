@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from pipeline.report import svg, words
+from pipeline.report import labels, svg, words
 from pipeline.report.svg import Frame, Scale
 
 WIDTH, HEIGHT = 460, 300
@@ -99,13 +99,13 @@ def line_chart(
     if diagonal:
         low, high = x.low, x.high
         parts.append(svg.line(x(low), y(low), x(high), y(high), "reference-line"))
-    for one in drawn:
-        thin = _thinned([(x(a), y(b)) for a, b in one.points])
-        parts.append(svg.curve(thin, f"line {one.class_}"))
+    lines = [_thinned([(x(a), y(b)) for a, b in one.points]) for one in drawn]
+    for one, path in zip(drawn, lines, strict=True):
+        parts.append(svg.curve(path, f"line {one.class_}"))
     for one in drawn:
         for a, b, tip in one.marks:
             parts.append(svg.mark(one.shape, x(a), y(b), 4, f"mark {one.class_}", tip))
-    parts += _rules(rules, frame)
+    parts += _rules(rules, frame, [point for path in lines for point in labels.along(path)])
     return svg.picture(WIDTH, HEIGHT, label, *parts)
 
 
@@ -122,7 +122,8 @@ def scatter(
     """Named points; x is logarithmic.
 
     Args:
-      dots: x > 0; at least one, otherwise nothing is drawn.
+      dots: x > 0; at least one, otherwise nothing is drawn. The first is on top, and its
+        name gets the best place.
       label: For screen readers.
       x_name, y_name: Of the axes.
       rule: A limit on y.
@@ -140,15 +141,20 @@ def scatter(
     if any(below):
         y = dataclasses.replace(y, low=y.low - 0.12 * (y.high - y.low))
     frame = Frame(x, y, WIDTH, HEIGHT, x_name, y_name)
-    parts = [frame.axes(), *_rules([rule] if rule else [], frame), _steps(front, frame)]
+    parts = [frame.axes(), _steps(front, frame)]
     places = [
         (x(d.x), HEIGHT - _BOTTOM - 8 if hidden else y(d.y))
         for d, hidden in zip(dots, below, strict=True)
     ]
+    parts += _rules([rule] if rule else [], frame, places)
     names = [d.name + (" (below)" if hidden else "") for d, hidden in zip(dots, below, strict=True)]
-    for d, name, (across, up, anchor) in zip(dots, names, _beside(places, names), strict=True):
+    room = (_LEFT, _TOP, WIDTH, HEIGHT - _BOTTOM)
+    for d, name, (across, up, anchor) in zip(
+        dots, names, labels.beside(places, names, room), strict=True
+    ):
         parts.append(svg.text(across, up, name, f"label {d.class_}", anchor))
-    for d, (across, up), hidden in zip(dots, places, below, strict=True):
+    marks = list(zip(dots, places, below, strict=True))
+    for d, (across, up), hidden in reversed(marks):
         radius = 6.5 if d.class_ == "shipped" else 5
         shape = "triangle" if hidden else d.shape
         parts.append(svg.mark(shape, across, up, radius, f"mark {d.class_}", d.tip))
@@ -239,9 +245,7 @@ def strip_axis(scale: Scale, label: str) -> Markup:
     ticks = scale.ticks(4)
     step = min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=1.0)
     parts = [
-        svg.text(
-            min(max(scale(t), 12), width - 14), 11, svg.tick_name(t, step), anchor="middle"
-        )
+        svg.text(min(max(scale(t), 12), width - 14), 11, svg.tick_name(t, step), anchor="middle")
         for t in ticks
     ]
     return svg.picture(width, 16, label, *parts, class_="strip")
@@ -287,17 +291,6 @@ def swatch(class_: str, shape: str = "") -> Markup:
     return svg.element("svg", sample, viewBox="0 0 18 12", class_="swatch", aria_hidden="true")
 
 
-def _rules(rules: Sequence[Rule], frame: Frame) -> list[Markup]:
-    parts = []
-    for rule in rules:
-        if not frame.y.holds(rule.value):
-            continue
-        up = frame.y(rule.value)
-        parts.append(svg.line(frame.x.start, up, frame.x.end, up, f"rule {rule.class_}"))
-        parts.append(svg.text(frame.x.end - 2, up - 4, rule.name, rule.class_, "end"))
-    return parts
-
-
 def _steps(front: Sequence[tuple[float, float]], frame: Frame) -> Markup:
     """The Pareto front as stairs: from one corner to the next, quality stays until it rises."""
     path: list[tuple[float, float]] = []
@@ -312,6 +305,28 @@ def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(a, b) for a, b in points if words.is_number(a) and words.is_number(b)]
 
 
+def _rules(
+    rules: Sequence[Rule], frame: Frame, busy: Sequence[tuple[float, float]]
+) -> list[Markup]:
+    """Lines with their words where the fewest of the busy positions are."""
+    parts = []
+    for rule in rules:
+        if not frame.y.holds(rule.value):
+            continue
+        up = frame.y(rule.value)
+        parts.append(svg.line(frame.x.start, up, frame.x.end, up, f"rule {rule.class_}"))
+        places = [
+            (across, up + shift, anchor)
+            for shift in (-5, 14)
+            for across, anchor in ((frame.x.end - 2, "end"), (frame.x.start + 4, "start"))
+            if frame.y.end < up + shift < frame.y.start
+        ]
+        if places:
+            across, text_up, anchor = labels.away_from(places, rule.name, busy)
+            parts.append(svg.text(across, text_up, rule.name, rule.class_, anchor))
+    return parts
+
+
 def _thinned(points: list[tuple[float, float]], least: float = 1.0) -> list[tuple[float, float]]:
     """Without points closer than the eye can tell, the ends kept."""
     if not points:
@@ -321,54 +336,3 @@ def _thinned(points: list[tuple[float, float]], least: float = 1.0) -> list[tupl
         if abs(point[0] - kept[-1][0]) + abs(point[1] - kept[-1][1]) >= least:
             kept.append(point)
     return kept + points[-1:]
-
-
-def _beside(
-    places: Sequence[tuple[float, float]], names: Sequence[str]
-) -> list[tuple[float, float, str]]:
-    """Where names go so that they cover neither marks nor each other."""
-    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
-    found = []
-    for (x, y), name in zip(places, names, strict=True):
-        wide = svg.width_of(name)
-        options = [
-            (x + 10, y + 4, "start"),
-            (x - 10, y + 4, "end"),
-            (x, y - 11, "middle"),
-            (x, y + 19, "middle"),
-            (x + 8, y - 12, "start"),
-            (x + 8, y + 20, "start"),
-            (x - 8, y - 12, "end"),
-            (x - 8, y + 20, "end"),
-            (x, y - 25, "middle"),
-            (x, y + 33, "middle"),
-            (x + 12, y - 25, "start"),
-            (x + 12, y + 33, "start"),
-            (x - 12, y - 25, "end"),
-            (x - 12, y + 33, "end"),
-        ]
-        boxes = [_box(option, wide) for option in options]
-        best = min(range(len(options)), key=lambda i: (_badness(boxes[i], taken), i))
-        taken.append(boxes[best])
-        found.append(options[best])
-    return found
-
-
-def _box(option: tuple[float, float, str], wide: float) -> tuple[float, float, float, float]:
-    x, y, anchor = option
-    left = x - {"start": 0, "middle": wide / 2, "end": wide}[anchor]
-    return left, y - 10, left + wide, y + 3
-
-
-def _badness(
-    box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]
-) -> float:
-    """Area covered twice, and what sticks out of the picture."""
-    left, top, right, bottom = box
-    area = sum(
-        max(0.0, min(right, r) - max(left, a)) * max(0.0, min(bottom, b) - max(top, t))
-        for a, t, r, b in taken
-    )
-    outside = max(0.0, _LEFT - left) + max(0.0, right - WIDTH)
-    outside += max(0.0, _TOP - top) + max(0.0, bottom - (HEIGHT - _BOTTOM))
-    return area + 20 * outside

@@ -42,9 +42,7 @@ def section(inputs: Inputs) -> dict[str, Any]:
         "calibration": _calibration(verdict, models),
         "fewest_rows": FEWEST_ROWS if _has_small_bins(verdict) else None,
         "confusion": _confusion(verdict),
-        "notes": [
-            r for r in verdict.get("reasons") or [] if r.get("severity") in ("warn", "info")
-        ],
+        "notes": [r for r in verdict.get("reasons") or [] if r.get("severity") in ("warn", "info")],
         "engine": verdict.get("engine") or {},
     }
 
@@ -90,8 +88,7 @@ def _slices(verdict: dict[str, Any], models: list[str]) -> dict[str, Any]:
     return {
         "axis": charts.strip_axis(scale, f"scale of {words.metric_name(quality)}"),
         "rows": [
-            _slice(row, limits.get(_key(row["slice"]), []), models, quality, scale)
-            for row in shown
+            _slice(row, limits.get(_key(row["slice"]), []), models, quality, scale) for row in shown
         ],
         "left": len(rows) - len(shown),
         "any": bool(verdict["slices"]),

@@ -50,10 +50,7 @@ _WIDE = {
 }
 #: … and from top to bottom on a phone, the deployed model at the side.
 _NARROW = {
-    **{
-        name: (1, place)
-        for place, name in enumerate(n for n in NODES if n != "DeployedModel")
-    },
+    **{name: (1, place) for place, name in enumerate(n for n in NODES if n != "DeployedModel")},
     "DeployedModel": (0, 5),
 }
 

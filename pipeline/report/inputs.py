@@ -157,9 +157,9 @@ class Inputs:
         """Why there is nothing of a component to show."""
         found = self.run.components.get(component)
         if found is None:
-            ended = next((c.name for c in self.run.components.values() if c.state == "failed"), None)
-            if ended:
-                return f"Not reached: the run ended in {ended}, before {component}."
+            failed = [c.name for c in self.run.components.values() if c.state == "failed"]
+            if failed:
+                return f"Not reached: the run ended in {failed[0]}, before {component}."
             return f"Not reached: {component} did not run."
         if found.state == "failed":
             return f"{component} failed, so there is nothing to show; the reason is at the top."

@@ -250,7 +250,9 @@ def _where_quality_goes(inputs: Inputs) -> str:
         f"({words.metric(teacher)}) to the float student and by {words.signed(quantized)} from "
         f"there to the quantized file."
     )
-    return f"{text} {remedy}" if min(lost, quantized) < -5e-4 else (
-        f"{text} Neither costs much: the teacher itself is what to improve, with more rows or more "
-        "telling columns."
+    if min(lost, quantized) < -5e-4:
+        return f"{text} {remedy}"
+    return (
+        f"{text} Neither costs much: the teacher itself is what to improve, with more rows or "
+        "more telling columns."
     )

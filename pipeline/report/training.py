@@ -104,7 +104,10 @@ def _teacher_chart(curves: dict[str, Any]) -> Markup:
 def _students_chart(networks: dict[str, Any], gate: dict[str, Any]) -> Markup:
     series = [
         charts.Series(
-            name, _numbered(networks[key]["curves"]["eval_loss"]), class_, shape,
+            name,
+            _numbered(networks[key]["curves"]["eval_loss"]),
+            class_,
+            shape,
             _best(networks[key]["curves"]),
         )
         for key, (name, class_, shape) in NETWORKS.items()

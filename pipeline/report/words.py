@@ -45,9 +45,7 @@ def printable(text: str) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether there is a finite number to show."""
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def count(value: Any) -> str:

@@ -126,6 +126,16 @@ def test_unreadable(tmp_path):
         assert isinstance(error, DataError) and error.reason.code == "UNREADABLE_FILE", path
 
 
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_unclosed_quote(tmp_path, ending):
+    path = write(tmp_path / "t.csv", 'a,b\n1,"fine\n"\n2,"open\n3,x\n4,y' + ending)
+    error = error_of(reader.read_table, path)
+    assert isinstance(error, DataError) and error.reason.code == "UNREADABLE_FILE"
+    assert error.reason.cases[0]["line"] == 4
+    path = write(tmp_path / "t.csv", 'a,b\n1,"closed\n"' + ending)
+    assert reader.read_table(path)["b"].to_pylist() == ["closed\n"]
+
+
 def test_file_that_changes_while_it_is_read(tmp_path):
     path = write(tmp_path / "t.csv", "a\n1\n2\n")
     dataset = reader.open_dataset(path)

@@ -1,8 +1,4 @@
-"""Small runs as the pipeline leaves them: ML Metadata, artifacts, `result.json`.
-
-Written with the same classes that the components write with wherever these are light, so
-that a change of their shape is seen here.
-"""
+"""Small runs as the pipeline leaves them: ML Metadata, artifacts, `result.json`."""
 
 from __future__ import annotations
 
@@ -11,16 +7,12 @@ import json
 import pathlib
 from typing import Any
 
-import numpy as np
+import report_files as files
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from tensorflow_metadata.proto.v0 import statistics_pb2
+from report_files import ROWS, Names
 
-from custom_components.evaluator import verdict as evaluation
-from custom_components.schema_validator import verdict as validation
-from custom_components.tflite_quantizer.variant import Variant, choose
 from models.errors import Reason
-from monitoring import drift, summaries
 from pipeline.runs import RunStore, end_state, summarize
 from pipeline.workspace import Workspace
 
@@ -43,24 +35,7 @@ STATES = {
     "failed": mlmd.Execution.FAILED,
     "running": mlmd.Execution.RUNNING,
 }
-QUALITY = {"binary": "auc", "multiclass": "accuracy", "regression": "r2"}
 RUN_ID = "20260301-123005-ab12"
-ROWS = {"train": 7001, "eval": 1500, "test": 1501}
-
-
-@dataclasses.dataclass(frozen=True)
-class Names:
-    """Every name that comes from outside: columns, values, paths."""
-
-    label: str = "big_tipper"
-    numeric: str = "fare"
-    categorical: str = "payment_type"
-    ignored: str = "tips"
-    values: tuple[str, ...] = ("Cash", "Credit Card", "Unknown")
-    classes: tuple[str, ...] = ("0", "1")
-    data: str = "/data/taxi.csv"
-    version: str = "0f3c9a2b7d51"
-    message: str = "`fare` is not what it was."
 
 
 class MadeRun:
@@ -77,9 +52,7 @@ class MadeRun:
         self.folder.path.mkdir(parents=True)
         connection = mlmd.ConnectionConfig()
         connection.sqlite.filename_uri = str(self.workspace.metadata)
-        connection.sqlite.connection_mode = (
-            mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-        )
+        connection.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         self._store = metadata_store.MetadataStore(connection)
         kind = self._store.put_context_type(mlmd.ContextType(name="pipeline_run"))
         [self._context] = self._store.put_contexts([mlmd.Context(type_id=kind, name=run_id)])
@@ -111,9 +84,7 @@ class MadeRun:
             event.path.steps.add().key = key
             event.path.steps.add().index = 0
             pairs.append((artifact, event))
-        context = mlmd.Context(id=self._context)
-        context.CopyFrom(self._store.get_contexts_by_id([self._context])[0])
-        self._store.put_execution(execution, pairs, [context])
+        self._store.put_execution(execution, pairs, self._store.get_contexts_by_id([self._context]))
 
     def path(self, component: str, key: str, file: str) -> pathlib.Path:
         return self.workspace.artifacts / component / key / "1" / file
@@ -129,9 +100,7 @@ class MadeRun:
         }
         result["seconds"]["total"] = 86.155
         known = {(r["code"], r["message"]) for r in result["reasons"]}
-        result["reasons"] += [
-            r.to_dict() for r in reasons if (r.code, r.message) not in known
-        ]
+        result["reasons"] += [r.to_dict() for r in reasons if (r.code, r.message) not in known]
         self.folder.write_result(result)
         return result
 
@@ -170,7 +139,7 @@ def make_run(
         names = dataclasses.replace(names, classes=("setosa", "versicolor", "virginica"))
     made = MadeRun(root)
     more = [f"more_{number:03}" for number in range(features)]
-    write(made.folder.config, json.dumps(config(task, names, more)))
+    write(made.folder.config, json.dumps(files.config(task, names, more)))
     made.component("DeployedModel")
     made.component(
         "ExampleGen",
@@ -185,19 +154,17 @@ def make_run(
     )
     made.component(
         "StatisticsGen",
-        statistics=({"Split-train/FeatureStats.pb": statistics(task, names, more)}, {}),
+        statistics=({"Split-train/FeatureStats.pb": files.statistics(task, names, more)}, {}),
     )
     made.component("SchemaGen", "cached", schema=({}, {}))
-    anomalies = validation_verdict(names, champion, blocked=state == "blocked_by_data")
-    made.component(
-        "SchemaValidator", anomalies=({"verdict.json": anomalies.to_json()}, {})
-    )
+    anomalies = files.validation_verdict(names, champion, blocked=state == "blocked_by_data")
+    made.component("SchemaValidator", anomalies=({"verdict.json": anomalies.to_json()}, {}))
     if state == "blocked_by_data":
         made.component("DataGate", "failed")
         made.finish(state)
         return made
     made.component("DataGate")
-    made.component("Trainer", model_run=({"training.json": training(task, names)}, {}))
+    made.component("Trainer", model_run=({"training.json": files.training(task, names)}, {}))
     if state == "failed":
         made.component("Distiller", "failed")
         made.finish(
@@ -212,14 +179,14 @@ def make_run(
             ),
         )
         return made
-    made.component("Distiller", model_run=({"distillation.json": distillation(task)}, {}))
+    made.component("Distiller", model_run=({"distillation.json": files.distillation(task)}, {}))
     made.component(
-        "TFLiteQuantizer", variants=({"variants.json": variants(task)}, {}), chosen=({}, {})
+        "TFLiteQuantizer", variants=({"variants.json": files.variants(task)}, {}), chosen=({}, {})
     )
     if state == "running":
         made.component("Evaluator", "running")
         return made
-    verdict = evaluation_verdict(task, names, champion, blessed=state == "pushed")
+    verdict = files.evaluation_verdict(task, names, champion, blessed=state == "pushed")
     made.component("Evaluator", evaluation=({"verdict.json": verdict.to_json()}, {}))
     push = {
         "version": names.version,
@@ -236,364 +203,3 @@ def make_run(
     )
     made.finish()
     return made
-
-
-def config(task: str, names: Names, more: list[str]) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "name": "chicago-taxi",
-        "data": {
-            "path": names.data,
-            "derive": {names.label: "tips > 0.2 * fare"},
-            "split": {"by": "time", "column": "trip_start_timestamp"},
-        },
-        "task": {"label": names.label, "type": task},
-        "features": {
-            names.numeric: "numeric",
-            names.categorical: "categorical",
-            names.ignored: "ignore",
-            **dict.fromkeys(more, "numeric"),
-        },
-    }
-
-
-def statistics(task: str, names: Names, more: list[str]) -> bytes:
-    """As StatisticsGen writes them: quantiles of numbers, ranks of values."""
-    rng = np.random.default_rng(3)
-    result = statistics_pb2.DatasetFeatureStatisticsList()
-    dataset = result.datasets.add(num_examples=ROWS["train"])
-    fares = rng.gamma(2.0, 6.0, ROWS["train"] - 70)
-    fares[0] = 4000.0
-    add_numbers(dataset, names.numeric, fares, missing=70)
-    share = rng.multinomial(ROWS["train"] - 7, [0.6, 0.3, *([0.1 / (len(names.values) - 2)] * (len(names.values) - 2))])
-    add_values(dataset, names.categorical, dict(zip(names.values, share.tolist(), strict=True)), 7)
-    if task == "regression":
-        add_numbers(dataset, names.label, rng.normal(150, 70, ROWS["train"]))
-    else:
-        rows = np.full(len(names.classes), ROWS["train"] // len(names.classes)).tolist()
-        add_values(dataset, names.label, dict(zip(names.classes, rows, strict=True)))
-    add_numbers(dataset, names.ignored, np.zeros(0), missing=ROWS["train"])
-    for name in more:
-        add_numbers(dataset, name, rng.normal(size=500))
-    return result.SerializeToString()
-
-
-def add_numbers(
-    dataset: statistics_pb2.DatasetFeatureStatistics,
-    name: str,
-    values: np.ndarray,
-    missing: int = 0,
-    whole: bool = False,
-) -> statistics_pb2.FeatureNameStatistics:
-    stats = dataset.features.add(
-        type=statistics_pb2.FeatureNameStatistics.INT
-        if whole
-        else statistics_pb2.FeatureNameStatistics.FLOAT
-    )
-    stats.path.step.append(name)
-    side = stats.num_stats
-    side.common_stats.num_missing = missing
-    side.common_stats.num_non_missing = side.common_stats.tot_num_values = len(values)
-    if len(values):
-        side.mean, side.std_dev = float(values.mean()), float(values.std())
-        side.min, side.max = float(values.min()), float(values.max())
-        side.median = float(np.median(values))
-        side.num_zeros = int((values == 0).sum())
-        quantiles = side.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
-        bounds = np.quantile(values, np.linspace(0, 1, 101), method="inverted_cdf")
-        for low, high in zip(bounds, bounds[1:], strict=False):
-            quantiles.buckets.add(low_value=low, high_value=high, sample_count=len(values) / 100)
-    return stats
-
-
-def add_values(
-    dataset: statistics_pb2.DatasetFeatureStatistics,
-    name: str,
-    counts: dict[str, int],
-    missing: int = 0,
-) -> statistics_pb2.FeatureNameStatistics:
-    stats = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
-    stats.path.step.append(name)
-    side = stats.string_stats
-    total = sum(counts.values())
-    side.common_stats.num_missing = missing
-    side.common_stats.num_non_missing = side.common_stats.tot_num_values = total
-    side.unique = len(counts)
-    for rank, (value, n) in enumerate(sorted(counts.items(), key=lambda item: -item[1])):
-        side.top_values.add(value=value, frequency=n)
-        side.rank_histogram.buckets.add(
-            low_rank=rank, high_rank=rank, label=value, sample_count=n
-        )
-    return stats
-
-
-def validation_verdict(names: Names, champion: bool, blocked: bool) -> validation.Verdict:
-    reasons = []
-    if blocked:
-        reasons.append(
-            Reason(
-                "COLUMN_MISSING",
-                f"The column `{names.numeric}` is not in the data. {names.message}",
-                ({"feature": names.numeric, "expected": "a real number", "found": "no such column"},),
-                f"Bring `{names.numeric}` back, or set `features: {{{names.numeric}: ignore}}` in "
-                "flywheel.yaml.",
-                "block",
-            )
-        )
-    reasons.append(
-        Reason(
-            "SPLIT_MISMATCH",
-            f"Column `{names.categorical}` differs between the splits.",
-            tuple(
-                {"split": "eval", "feature": names.categorical, "psi": 0.25 + i, "rows now": 1500}
-                for i in range(8)
-            ),
-            "Look at `data: {split: ...}` in flywheel.yaml.",
-            "warn",
-        )
-    )
-    entries: tuple[dict[str, Any], ...] = ()
-    if champion:
-        rng = np.random.default_rng(0)
-        before = rng.gamma(2.0, 6.0, 5000)
-        edges = summaries.edges_from_values(before)
-        found = [
-            drift.compare(
-                names.numeric,
-                summaries.bin_values(before, edges),
-                summaries.bin_values(before * 1.6, edges),
-            ),
-            drift.compare(
-                names.categorical,
-                summaries.Categories({v: 1000.0 for v in names.values}, 10),
-                summaries.Categories({v: 1000.0 + i for i, v in enumerate(names.values)}, 12),
-            ),
-        ]
-        entries = tuple(entry.to_dict() for entry in found)
-    else:
-        reasons.append(
-            Reason(
-                "NO_BASELINE",
-                "No model is deployed yet: there is nothing to measure drift against.",
-                next="The first version that is pushed becomes the baseline.",
-            )
-        )
-    return validation.Verdict(
-        state=validation.state_of(tuple(reasons)),
-        baseline="aa11bb22cc33" if champion else None,
-        reasons=tuple(reasons),
-        drift=entries,
-        rows={"read": sum(ROWS.values()), **ROWS},
-    )
-
-
-def metrics_of(task: str, quality: float) -> dict[str, float]:
-    if task == "binary":
-        return {
-            "auc": quality,
-            "pr_auc": quality - 0.2,
-            "accuracy": quality - 0.06,
-            "log_loss": 1.2 - quality,
-            "calibration_error": 0.0123,
-        }
-    if task == "multiclass":
-        return {
-            "accuracy": quality,
-            "log_loss": 1.1 - quality,
-            "calibration_error": 0.0212,
-            "macro_auc": 0.99,
-        }
-    return {"mae": 43.217, "rmse": 53.4821, "r2": quality}
-
-
-def curves(name: str, low: float, epochs: int = 9) -> dict[str, Any]:
-    losses = [low + 0.1 / (epoch + 1) + 0.001 * max(epoch - 5, 0) for epoch in range(epochs)]
-    return {
-        "name": name,
-        "train_loss": [loss - 0.03 for loss in losses],
-        "eval_loss": losses,
-        "best_epoch": int(np.argmin(losses)) + 1,
-        "batch_size": 128,
-        "steps": 55,
-    }
-
-
-def training(task: str, names: Names) -> dict[str, Any]:
-    return {
-        "parameters": 17689,
-        "metrics": metrics_of(task, 0.9455),
-        "curves": curves("teacher", 0.22),
-        "rows": {"train": ROWS["train"], "eval": ROWS["eval"]},
-        "features": {
-            "numeric": [names.numeric],
-            "categorical": {names.categorical: 3},
-            "unused": [names.ignored],
-        },
-    }
-
-
-def distillation(task: str) -> dict[str, Any]:
-    flips = {} if task == "regression" else {"flip_rate": 0.0164}
-
-    def network(name: str, low: float, quality: float) -> dict[str, Any]:
-        return {
-            "parameters": 1181,
-            "metrics": metrics_of(task, quality),
-            "curves": curves(name, low),
-            "agreement": {"largest_difference": 0.2395, **flips},
-        }
-
-    return {
-        "chosen": "distilled",
-        "verdict": "Distillation helps here, by +0.0046.",
-        "gate": {"teacher_eval_loss": 0.23, "control_eval_loss": 0.2436},
-        "teacher": {"parameters": 17689, "metrics": metrics_of(task, 0.9455)},
-        "networks": {
-            "distilled": network("student", 0.221, 0.9451),
-            "control": network("control on labels", 0.231, 0.9405),
-            "control_dropout": network("control with dropout", 0.229, 0.9429),
-        },
-        "options": {"temperature": 1.0, "alpha": 0.0},
-        "rows": {"train": ROWS["train"], "eval": ROWS["eval"], "extra": 0},
-    }
-
-
-def variants(task: str) -> dict[str, Any]:
-    """One of every state: shipped, eligible, rejected (far below), skipped."""
-
-    def variant(name: str, size: int, quality: float, p50: float) -> Variant:
-        return Variant(
-            name,
-            name,
-            size,
-            size // 2,
-            metrics_of(task, quality),
-            {"largest_difference": 0.03, "flip_rate": 0.0031},
-            {"p50": p50, "p90": p50 * 1.2},
-            2_021_510.13,
-        )
-
-    made = choose(
-        task,
-        [
-            variant("float32", 17892, 0.9451, 39.4),
-            variant("int8_ptq", 16672, 0.81, 37.2),
-            variant("int8_qat", 15200, 0.9446, 38.6),
-            Variant("pruned", "pruned", state="skipped", reason="The converter ended by SIGABRT."),
-        ],
-        0.9451,
-        0.003,
-    )
-    return {
-        "primary_metric": QUALITY[task],
-        "max_drop": 0.003,
-        "student": {"metrics": metrics_of(task, 0.9451)},
-        "teacher": {
-            "bytes": 84288,
-            "gzip_bytes": 71016,
-            "metrics": metrics_of(task, 0.9455),
-            "latency_us": {"p50": 61.2, "p90": 70.0},
-            "rows_per_s": 1_270_912.9,
-        },
-        "variants": [v.to_dict() for v in made],
-        "timing": {"interpreter": "LiteRT, 1 thread", "runs": 200, "batch": 256},
-        "recipes": {"float32": {"name": "float32", "summary": "The student as trained."}},
-        "rows": {"train": ROWS["train"], "eval": ROWS["eval"]},
-    }
-
-
-def evaluation_verdict(
-    task: str, names: Names, champion: bool, blessed: bool
-) -> evaluation.Verdict:
-    quality = QUALITY[task]
-    models = {"shipped": 0.9339 if blessed else 0.8123, "teacher": 0.9349}
-    if champion:
-        models["champion"] = 0.9311
-    metrics = {m: {**metrics_of(task, q), "example_count": 1501.0} for m, q in models.items()}
-    slices = [
-        evaluation.SliceResult(
-            {names.categorical: value},
-            700 - 340 * place,
-            place < 2,
-            {
-                m: {**metrics_of(task, q - 0.1 * place), "example_count": 700.0}
-                if place < 2
-                else dict.fromkeys(metrics_of(task, q))
-                for m, q in models.items()
-            },
-        )
-        for place, value in enumerate(names.values[:3])
-    ]
-    thresholds = [
-        evaluation.Threshold(quality, "bound", {}, 0.55, models["shipped"], True),
-        evaluation.Threshold(
-            "rmse" if task == "regression" else "log_loss",
-            "bound",
-            {},
-            99.0,
-            metrics["shipped"]["rmse" if task == "regression" else "log_loss"],
-            True,
-        ),
-    ]
-    for model, limit in (("teacher", -0.01), ("champion", -0.002)):
-        if model not in models:
-            continue
-        for where, reference in [({}, models[model])] + [
-            (s.slice, s.metrics[model][quality]) for s in slices[:2]
-        ]:
-            value = models["shipped"] - models[model]
-            least = limit if not where else -0.05
-            thresholds.append(
-                evaluation.Threshold(
-                    quality, model, where, least, value, value >= least, reference
-                )
-            )
-    reasons = []
-    if not blessed:
-        reasons.append(
-            Reason(
-                "WORSE_THAN_TEACHER",
-                f"On 1,501 test rows {quality} is 0.8123, 0.1226 below the teacher's 0.9349.",
-                ({"metric": quality, "rows": 1501, "shipped": 0.8123, "limit": -0.01},),
-                "Give the student more units.",
-                "block",
-            )
-        )
-    return evaluation.Verdict(
-        blessed=blessed,
-        reasons=tuple(reasons),
-        task=task,
-        label=names.label,
-        classes=() if task == "regression" else names.classes,
-        quality=quality,
-        rows={"evaluated": 1501, "label_missing": 0, "label_unknown": 0},
-        metrics=metrics,
-        slices=tuple(slices),
-        thresholds=tuple(thresholds),
-        plots={m: plots(task, names) for m in models},
-        engine={"requested": "local", "ran": "local", "why": "as configured"},
-    )
-
-
-def plots(task: str, names: Names) -> dict[str, Any]:
-    bins = [
-        {"low": low / 10, "high": low / 10 + 0.1, "rows": 150.0, "predicted": low / 10 + 0.04,
-         "actual": min(low / 10 + 0.06, 1.0)}
-        for low in range(10)
-    ]
-    if task == "regression":
-        return {"calibration": [{**b, "predicted": 100 + b["predicted"]} for b in bins]}
-    if task == "multiclass":
-        size = len(names.classes)
-        matrix = [[4.0 if i != j else 492.0 for j in range(size)] for i in range(size)]
-        return {"confusion": {"classes": list(names.classes), "matrix": matrix}}
-    roc = [
-        {"fpr": x**3, "tpr": min(1.0, x * 1.2), "precision": 1 - x / 2, "threshold": 1 - x}
-        for x in np.linspace(0, 1, 101).tolist()
-    ]
-    matrix = [[1344.0, 272.0], [21.0, 613.0]]
-    return {
-        "roc": roc,
-        "calibration": bins,
-        "confusion": {"classes": list(names.classes), "matrix": matrix, "threshold": 0.5},
-    }

@@ -135,9 +135,9 @@ def _words(kind: Any, limits: tuple[Any, ...] = ()) -> str:
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in inner)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(
-            _words(part, limits) for part in inner if part is not type(None)
-        ) + (", or nothing" if type(None) in inner else "")
+        return " or ".join(_words(part, limits) for part in inner if part is not type(None)) + (
+            ", or nothing" if type(None) in inner else ""
+        )
     if origin is tuple:
         return f"list of {_many(_words(inner[0]))}"
     if origin is dict:
@@ -213,12 +213,19 @@ def _example(model: type[Options], values: Mapping[str, Any], prefix: str = "") 
     """YAML with every key, each with the first words of its description."""
     lines: list[str] = []
     indent = "  " * prefix.count(".")
+    after_section = False
     for name, field in model.model_fields.items():
         path, section = f"{prefix}{name}", _section(field)
+        if not prefix and lines and (section or after_section):
+            lines.append("")
+        after_section = section is not None
         if section:
             title = (section.__doc__ or "").strip().splitlines()[0].rstrip(".")
-            lines += ["", f"# {title}"] if not prefix else [f"{indent}# {title}"]
-            lines += [f"{indent}{name}:", *_example(section, values, f"{path}.")]
+            lines += [
+                f"{indent}# {title}",
+                f"{indent}{name}:",
+                *_example(section, values, f"{path}."),
+            ]
             continue
         default = None if field.is_required() else _default(field)
         value = values.get(path, default)

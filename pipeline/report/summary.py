@@ -160,7 +160,7 @@ def _distillation(inputs: Inputs) -> dict[str, Any] | None:
 
 def _data_quality(inputs: Inputs) -> dict[str, Any] | None:
     verdict = inputs.files["validation"]
-    if not verdict:
+    if "state" not in verdict:
         return None
     levels = [severity_of(r) for r in verdict.get("reasons") or []]
     blocking, warned = levels.count("block"), levels.count("warn")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from custom_components.schema_validator.verdict import Verdict
 from pipeline.report import charts, words
 from pipeline.report.inputs import Inputs, severity_of
 
@@ -13,14 +14,13 @@ MEASURES = {"psi": "PSI", "jsd": "JSD", "linf": "L∞"}
 
 def section(inputs: Inputs) -> dict[str, Any]:
     """What the template needs; `{}` when the data was not validated."""
-    verdict = inputs.files["validation"]
-    if not verdict:
+    if not inputs.files["validation"]:
         return {}
-    drift = verdict.get("drift") or []
-    reasons = verdict.get("reasons") or []
+    verdict = Verdict.from_dict(inputs.files["validation"])
+    drift, reasons = verdict.drift, [reason.to_dict() for reason in verdict.reasons]
     return {
-        "state": verdict.get("state", ""),
-        "baseline": verdict.get("baseline"),
+        "state": verdict.state,
+        "baseline": verdict.baseline,
         "no_baseline": next((r for r in reasons if r.get("code") == "NO_BASELINE"), None),
         "reasons": [r for r in reasons if r.get("code") != "NO_BASELINE"],
         "counts": {

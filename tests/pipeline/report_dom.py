@@ -27,7 +27,7 @@ class Node:
     def text(self) -> str:
         """As a reader sees it, white space collapsed."""
         parts = [c if isinstance(c, str) else c.text for c in self.children]
-        return re.sub(r"\s+", " ", "".join(parts)).strip()
+        return re.sub(r"[ \t\n]+", " ", "".join(parts)).strip()
 
     def find_all(self, tag: str = "", **attributes: str) -> list[Node]:
         """Elements with a tag and exact attributes; `_` in their names is `-`."""

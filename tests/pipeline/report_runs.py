@@ -7,14 +7,15 @@ import json
 import pathlib
 from typing import Any
 
-import report_files as files
+import yaml
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from report_files import ROWS, Names
 
 from models.errors import Reason
 from pipeline.runs import RunStore, end_state, summarize
 from pipeline.workspace import Workspace
+from tests.pipeline import report_files as files
+from tests.pipeline.report_files import ROWS, Names
 
 COMPONENTS = {
     "ExampleGen": "custom_components.example_gen.component.ExampleGen",
@@ -71,9 +72,9 @@ class MadeRun:
         kind = self._store.put_execution_type(mlmd.ExecutionType(name=COMPONENTS[name]))
         execution = mlmd.Execution(type_id=kind, last_known_state=STATES[state])
         pairs = []
-        for key, (files, properties) in outputs.items():
+        for key, (contents, properties) in outputs.items():
             uri = self.workspace.artifacts / name / key / "1"
-            for file, content in files.items():
+            for file, content in contents.items():
                 write(uri / file, content)
             artifact_type = self._store.put_artifact_type(mlmd.ArtifactType(name=f"{name}.{key}"))
             artifact = mlmd.Artifact(type_id=artifact_type, uri=str(uri))
@@ -139,7 +140,8 @@ def make_run(
         names = dataclasses.replace(names, classes=("setosa", "versicolor", "virginica"))
     made = MadeRun(root)
     more = [f"more_{number:03}" for number in range(features)]
-    write(made.folder.config, json.dumps(files.config(task, names, more)))
+    settings = files.config(task, names, more)
+    write(made.folder.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     made.component("DeployedModel")
     made.component(
         "ExampleGen",

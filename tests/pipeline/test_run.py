@@ -85,6 +85,7 @@ def artifact(command: Flywheel, key: str, name: str = "") -> pathlib.Path:
 
 def test_tfdv_reads_statistics_schema_and_anomalies(taxi):
     import tensorflow_data_validation as tfdv
+    from tensorflow_data_validation.utils import anomalies_util
 
     command, result = taxi
     for split in ("train", "eval", "test"):
@@ -92,7 +93,7 @@ def test_tfdv_reads_statistics_schema_and_anomalies(taxi):
             str(artifact(command, "StatisticsGen.statistics", f"Split-{split}/FeatureStats.pb"))
         )
         assert statistics.datasets[0].num_examples == result["rows"][split]
-        anomalies = tfdv.load_anomalies_binary(
+        anomalies = anomalies_util.load_anomalies_binary(
             str(artifact(command, "SchemaValidator.anomalies", f"Split-{split}/SchemaDiff.pb"))
         )
         assert anomalies.baseline.feature

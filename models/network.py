@@ -5,10 +5,64 @@ Teacher and student differ in their options only.
 
 from __future__ import annotations
 
+import math
+
+import tensorflow as tf
 import tf_keras
 
 from models.options import NetworkOptions
 from models.spec import ModelSpec
+
+_FREQUENCY_SCALE = 1.0
+_PERIODIC_WIDTH = 8
+
+
+@tf_keras.utils.register_keras_serializable("flywheel")
+class PeriodicEmbedding(tf_keras.layers.Layer):
+    """Each number as a small vector, through sines and cosines of learnt frequencies.
+
+    Gorishniy, Rubachev and Babenko, "On Embeddings for Numerical Features in
+    Tabular Deep Learning" (2022), section 3.3: ReLU(Linear([sin(2πcx), cos(2πcx)])),
+    frequencies c and linear map per feature. It lets a network draw the sharp
+    steps that trees draw.
+
+    Input `[batch, features]`, output `[batch, features * width]`.
+
+    Args:
+      frequencies: Learnt frequencies per feature.
+      width: Length of each feature's vector.
+    """
+
+    def __init__(self, frequencies: int, width: int = _PERIODIC_WIDTH, **kwargs):
+        super().__init__(**kwargs)
+        self.frequencies, self.width = frequencies, width
+
+    def build(self, shape):
+        features = int(shape[-1])
+        self.c = self.add_weight(
+            "frequencies",
+            (features, 1, self.frequencies),
+            initializer=tf_keras.initializers.RandomNormal(0.0, _FREQUENCY_SCALE),
+        )
+        self.kernel = self.add_weight(
+            "kernel", (features, 2 * self.frequencies, self.width), initializer="glorot_uniform"
+        )
+        self.bias = self.add_weight("bias", (features, 1, self.width), initializer="zeros")
+        super().build(shape)
+
+    def call(self, x):
+        by_feature = tf.transpose(x)[:, :, tf.newaxis]  # [features, batch, 1]
+        angles = 2 * math.pi * by_feature * self.c
+        waves = tf.concat([tf.sin(angles), tf.cos(angles)], axis=2)
+        vectors = tf.nn.relu(tf.matmul(waves, self.kernel) + self.bias)
+        features = vectors.shape[0]
+        return tf.reshape(tf.transpose(vectors, [1, 0, 2]), [-1, features * self.width])
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] * self.width)
+
+    def get_config(self):
+        return {**super().get_config(), "frequencies": self.frequencies, "width": self.width}
 
 
 def build_network(spec: ModelSpec, options: NetworkOptions, seed: int = 0) -> tf_keras.Model:
@@ -16,7 +70,7 @@ def build_network(spec: ModelSpec, options: NetworkOptions, seed: int = 0) -> tf
 
     Args:
       spec: Fixes the widths of input and output.
-      options: Embedding width, hidden layers, dropout.
+      options: Embedding width, hidden layers, dropout, frequencies.
       seed: Of the initial weights.
     """
     tf_keras.utils.set_random_seed(seed)
@@ -26,6 +80,11 @@ def build_network(spec: ModelSpec, options: NetworkOptions, seed: int = 0) -> tf
         numeric = tf_keras.Input((len(spec.numeric),), name="numeric")
         inputs.append(numeric)
         parts.append(numeric)
+        if options.frequencies:
+            x = PeriodicEmbedding(options.frequencies, name="periodic")(numeric)
+            if options.dropout:
+                x = layers.Dropout(options.dropout, name="periodic_dropout")(x)
+            parts.append(x)
     if spec.categorical:
         ids = tf_keras.Input((len(spec.categorical),), dtype="int32", name="ids")
         inputs.append(ids)

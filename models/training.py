@@ -183,7 +183,9 @@ class Evaluation:
     def __init__(self, network: tf_keras.Model, spec: ModelSpec, rows: Rows):
         self._rows = rows
         self._spec = spec
-        self._run = tf.function(lambda x: network(x, training=False), autograph=False)
+        self._run = tf.function(
+            lambda x: network(x, training=False), autograph=False, reduce_retracing=True
+        )
 
     def logits(self) -> np.ndarray:
         """float32 `[rows, units]`."""

@@ -15,6 +15,7 @@ DEMOS: dict[str, dict[str, Any]] = {
         "kinds": {
             "tips": ("ignore", "the label is computed from it"),
             "trip_start_timestamp": ("ignore", "a time: rows are split by it"),
+            "trip_start_month": ("ignore", "the split by time leaves unseen months to test"),
             "pickup_census_tract": ("ignore", "empty"),
             "dropoff_census_tract": ("ignore", "says the same as dropoff_community_area"),
         },

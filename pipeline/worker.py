@@ -112,7 +112,7 @@ def explain(problem: BaseException, folder: RunFolder) -> FlywheelError:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC or _says_no_space(cause):
             return FlywheelError(
                 "DISK_FULL",
-                f"The disk is full: {cause}. Nothing deployed was touched.",
+                f"The disk is full: {str(cause).strip()[:200]}",
                 next="Free space and go on with `flywheel run`, or set `root` in flywheel.yaml to "
                 "a folder on another disk.",
             )
@@ -126,7 +126,7 @@ def explain(problem: BaseException, folder: RunFolder) -> FlywheelError:
 
 
 def _says_no_space(error: BaseException) -> bool:
-    return "No space left on device" in str(error)
+    return any(words in str(error) for words in ("No space left on device", "disk is full"))
 
 
 def _read_yaml(path: pathlib.Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Executor(base_executor.BaseExecutor):
             )
             for split in ("train", "eval")
         }
+        options = options.for_rows(len(rows["train"]))
         teacher = train(
             spec,
             rows["train"],

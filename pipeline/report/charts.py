@@ -217,7 +217,7 @@ def overlay(
     cells = [c for c in zip(names, before, now, strict=False) if c[1] > 0 or c[2] > 0]
     if not cells:
         return Markup("")
-    left, right = 132, 48
+    left, right = 132, 60
     height = _CELL * len(cells) + 4
     most = max(max(b, n) for _, b, n in cells)
     unit = (WIDTH - left - right) / most

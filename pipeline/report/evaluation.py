@@ -11,7 +11,9 @@ from pipeline.report.inputs import Inputs
 
 #: Model to shape; the colour has the model's name.
 SHAPES = {"teacher": "square", "champion": "diamond", "shipped": "circle"}
-ORDER = ("shipped", "teacher", "champion")
+ORDER = ("shipped", "student", "teacher", "champion")
+#: Models that are shown slice by slice; the float student is hardly ever told from the shipped.
+JUDGES = ("shipped", "teacher", "champion")
 SLICES_SHOWN = 60
 MOST_CLASSES = 30
 WORST_PAIRS = 20
@@ -25,16 +27,18 @@ def section(inputs: Inputs) -> dict[str, Any]:
     verdict = inputs.files["evaluation"]
     if not verdict:
         return {}
-    models = [m for m in ORDER if m in verdict["metrics"]]
+    every = [m for m in ORDER if m in verdict["metrics"]]
+    models = [m for m in JUDGES if m in every]
     return {
         "blessed": verdict["blessed"],
         "task": verdict["task"],
         "rows": verdict["rows"],
         "quality": verdict["quality"],
+        "every": every,
         "models": models,
         "legend": [(charts.swatch(m, SHAPES[m]), m) for m in models],
         "line_legend": [(charts.swatch(m), m) for m in models],
-        "metrics": _overall(verdict, models),
+        "metrics": _overall(verdict, every),
         "slices": _slices(verdict, models),
         "thresholds": [_threshold(t) for t in _ordered(verdict["thresholds"])],
         "failed": sum(1 for t in verdict["thresholds"] if not t["passed"]),

@@ -17,6 +17,8 @@ HEADLINES = {
     "failed": "Failed",
     "running": "No verdict",
 }
+#: A change of quality that is not worth a remedy.
+_LITTLE = 0.001
 _ICONS = {"pushed": "✓", "not_blessed": "✗", "blocked_by_data": "✗", "failed": "✗"}
 
 
@@ -40,8 +42,7 @@ def banner(inputs: Inputs) -> dict[str, Any]:
 
 
 def _sentence(inputs: Inputs, state: str) -> str:
-    baseline = inputs.files["validation"].get("baseline")
-    deployed = f"Version `{baseline}` stays deployed." if baseline else "Nothing is deployed yet."
+    deployed = _deployed(inputs)
     if state == "pushed":
         pushed = inputs.result.get("pushed") or {}
         if pushed.get("new", True):
@@ -61,6 +62,15 @@ def _sentence(inputs: Inputs, state: str) -> str:
     if "Pusher" not in inputs.run.components:
         where += " Nothing that is deployed was touched."
     return where
+
+
+def _deployed(inputs: Inputs) -> str:
+    """What is deployed when nothing was pushed."""
+    artifact = inputs.artifact("DeployedModel", "model")
+    if artifact is None:
+        return "What is deployed stays as it was."
+    version = artifact.properties.get("version")
+    return f"Version `{version}` stays deployed." if version else "Nothing is deployed yet."
 
 
 def glance(inputs: Inputs) -> list[dict[str, Any]]:
@@ -181,14 +191,16 @@ def next_steps(inputs: Inputs) -> list[dict[str, str]]:
     steps = []
     if inputs.state == "pushed":
         steps += _after_push(inputs)
-    levels = ("block",) if inputs.state != "pushed" else ()
-    for reason in inputs.reasons:
-        if severity_of(reason) in (*levels, "warn") and reason.get("next"):
-            steps.append({"text": reason["next"], "code": reason.get("code", ""), "command": ""})
-    if inputs.state == "not_blessed":
-        where = _where_quality_goes(inputs)
-        if where:
-            steps.append({"text": where, "code": "", "command": ""})
+    advice = [
+        (severity_of(r), {"text": r["next"], "code": r["code"], "command": ""})
+        for r in inputs.reasons
+        if r["next"]
+    ]
+    steps += [step for level, step in advice if level == "block"]
+    where = _where_quality_goes(inputs) if inputs.state == "not_blessed" else ""
+    if where:
+        steps.append({"text": where, "code": "", "command": ""})
+    steps += [step for level, step in advice if level == "warn"]
     if inputs.state in ("not_blessed", "blocked_by_data", "failed", "running"):
         steps.append(
             {
@@ -229,30 +241,30 @@ def _after_push(inputs: Inputs) -> list[dict[str, str]]:
 
 
 def _where_quality_goes(inputs: Inputs) -> str:
-    """Which step from teacher to file costs the most on eval, in words; empty when unknown."""
+    """Which step from teacher to file costs the most, in words; empty when unknown."""
     name = inputs.quality
-    distillation, variants = inputs.files["distillation"], inputs.files["variants"]
-    teacher = ((distillation.get("teacher") or {}).get("metrics") or {}).get(name)
-    student = ((variants.get("student") or {}).get("metrics") or {}).get(name)
-    shipped = next((v for v in variants.get("variants") or [] if v["state"] == "shipped"), {})
-    value = (shipped.get("metrics") or {}).get(name)
-    if not all(words.is_number(v) for v in (teacher, student, value)):
+    metrics = inputs.files["evaluation"].get("metrics") or {}
+    values = [(metrics.get(m) or {}).get(name) for m in ("teacher", "student", "shipped")]
+    if not all(words.is_number(v) for v in values):
         return ""
-    lost, quantized = student - teacher, value - student
-    larger = "student" if lost <= quantized else "quantization"
-    remedy = (
-        "`student: {hidden: ..., embedding: ...}` in flywheel.yaml is the first thing to enlarge."
-        if larger == "student"
-        else "`quantizer: {max_drop: ...}` in flywheel.yaml is the first thing to tighten."
-    )
+    teacher, student, shipped = values
+    lost, quantized = student - teacher, shipped - student
     text = (
-        f"On eval, {words.metric_name(name)} changes by {words.signed(lost)} from the teacher "
+        f"On test, {words.metric_name(name)} changes by {words.signed(lost)} from the teacher "
         f"({words.metric(teacher)}) to the float student and by {words.signed(quantized)} from "
-        f"there to the quantized file."
+        "there to the quantized file."
     )
-    if min(lost, quantized) < -5e-4:
-        return f"{text} {remedy}"
+    if min(lost, quantized) > -_LITTLE:
+        return (
+            f"{text} Neither costs much: the teacher itself is what to improve, with more rows or "
+            "more telling columns."
+        )
+    if lost <= quantized:
+        return (
+            f"{text} The student is the first thing to enlarge: "
+            "`student: {hidden: ..., embedding: ...}` in flywheel.yaml."
+        )
     return (
-        f"{text} Neither costs much: the teacher itself is what to improve, with more rows or "
-        "more telling columns."
+        f"{text} Quantization is the first thing to tighten: `quantizer: {{max_drop: ...}}` in "
+        "flywheel.yaml."
     )

@@ -175,7 +175,8 @@ class Scale:
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(i * step, 12) for i in range(first, last + 1)]
+        # As many digits at any size; one tick where numbers of that size do not differ.
+        return list(dict.fromkeys(float(f"{i * step:.12g}") for i in range(first, last + 1)))
 
     def _log_ticks(self, wanted: int) -> list[float]:
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)

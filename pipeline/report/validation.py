@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from custom_components.schema_validator.verdict import Verdict
 from pipeline.report import charts, words
 from pipeline.report.inputs import Inputs, severity_of
 
@@ -14,13 +13,15 @@ MEASURES = {"psi": "PSI", "jsd": "JSD", "linf": "L∞"}
 
 def section(inputs: Inputs) -> dict[str, Any]:
     """What the template needs; `{}` when the data was not validated."""
-    if not inputs.files["validation"]:
+    verdict = inputs.files["validation"]
+    if not verdict:
         return {}
-    verdict = Verdict.from_dict(inputs.files["validation"])
-    drift, reasons = verdict.drift, [reason.to_dict() for reason in verdict.reasons]
+    if verdict["format"] != 1:
+        raise ValueError("the verdict was written by a newer Flywheel")
+    drift, reasons = verdict["drift"], verdict["reasons"]
     return {
-        "state": verdict.state,
-        "baseline": verdict.baseline,
+        "state": verdict["state"],
+        "baseline": verdict["baseline"],
         "no_baseline": next((r for r in reasons if r.get("code") == "NO_BASELINE"), None),
         "reasons": [r for r in reasons if r.get("code") != "NO_BASELINE"],
         "counts": {

@@ -9,7 +9,7 @@ import pytest
 
 from models import bundle
 from models.network import build_network
-from models.options import StudentOptions
+from models.options import StudentOptions, TeacherOptions
 from models.predictor import Predictor, SavedModelRunner, TFLiteRunner
 from models.spec import CategoricalFeature, ModelSpec, NumericFeature
 
@@ -94,8 +94,9 @@ def test_preprocessing_is_the_contract(name):
     np.testing.assert_array_equal(ids.numpy(), expected_ids(spec))
 
 
+@pytest.mark.parametrize("options", [StudentOptions(), TeacherOptions(frequencies=4)])
 @pytest.mark.parametrize("name", SPECS)
-def test_tflite_saved_model_and_examples_answer_alike(name, tmp_path):
+def test_tflite_saved_model_and_examples_answer_alike(name, options, tmp_path):
     import tensorflow as tf
 
     from custom_components.tflite_quantizer import recipes
@@ -103,8 +104,8 @@ def test_tflite_saved_model_and_examples_answer_alike(name, tmp_path):
     from models.graph import Serving
 
     spec = SPECS[name]
-    network = build_network(spec, StudentOptions(), seed=3)
-    bundle.save(str(tmp_path), spec, StudentOptions(), network)
+    network = build_network(spec, options, seed=3)
+    bundle.save(str(tmp_path), spec, options, network)
     fed = inputs(spec)
     saved = Predictor(spec, SavedModelRunner(tmp_path / "Format-Serving")).predict_inputs(fed)
     content = to_tflite(Serving(spec, network), recipes.get("float32"))

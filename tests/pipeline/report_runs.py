@@ -12,10 +12,13 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from models.errors import Reason
+from pipeline.report.page import write_report
 from pipeline.runs import RunStore, end_state, summarize
 from pipeline.workspace import Workspace
+from tests.pipeline import report_dom
 from tests.pipeline import report_files as files
 from tests.pipeline.report_files import ROWS, Names
+from tests.pipeline.report_statistics import make_statistics
 
 COMPONENTS = {
     "ExampleGen": "custom_components.example_gen.component.ExampleGen",
@@ -30,12 +33,13 @@ COMPONENTS = {
     "Evaluator": "custom_components.evaluator.component.Evaluator",
     "Pusher": "custom_components.pusher.component.Pusher",
 }
-STATES = {
+_STATES = {
     "complete": mlmd.Execution.COMPLETE,
     "cached": mlmd.Execution.CACHED,
     "failed": mlmd.Execution.FAILED,
     "running": mlmd.Execution.RUNNING,
 }
+STATES = ("pushed", "not_blessed", "blocked_by_data", "failed", "running")
 RUN_ID = "20260301-123005-ab12"
 
 
@@ -70,7 +74,7 @@ class MadeRun:
             text, bytes, or what is written as JSON.
         """
         kind = self._store.put_execution_type(mlmd.ExecutionType(name=COMPONENTS[name]))
-        execution = mlmd.Execution(type_id=kind, last_known_state=STATES[state])
+        execution = mlmd.Execution(type_id=kind, last_known_state=_STATES[state])
         pairs = []
         for key, (contents, properties) in outputs.items():
             uri = self.workspace.artifacts / name / key / "1"
@@ -142,7 +146,8 @@ def make_run(
     more = [f"more_{number:03}" for number in range(features)]
     settings = files.config(task, names, more)
     write(made.folder.config, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    made.component("DeployedModel")
+    before = {"present": int(champion), "version": files.CHAMPION if champion else ""}
+    made.component("DeployedModel", model=({}, before))
     made.component(
         "ExampleGen",
         examples=(
@@ -156,7 +161,7 @@ def make_run(
     )
     made.component(
         "StatisticsGen",
-        statistics=({"Split-train/FeatureStats.pb": files.statistics(task, names, more)}, {}),
+        statistics=({"Split-train/FeatureStats.pb": make_statistics(task, names, more)}, {}),
     )
     made.component("SchemaGen", "cached", schema=({}, {}))
     anomalies = files.validation_verdict(names, champion, blocked=state == "blocked_by_data")
@@ -194,7 +199,7 @@ def make_run(
         "version": names.version,
         "path": f"/deployed/versions/{names.version}",
         "new": True,
-        "previous": "aa11bb22cc33" if champion else None,
+        "previous": files.CHAMPION if champion else None,
     }
     made.component(
         "Pusher",
@@ -205,3 +210,9 @@ def make_run(
     )
     made.finish()
     return made
+
+
+def report_of(made: MadeRun) -> report_dom.Node:
+    """Writes the report where the worker does, and reads it back."""
+    write_report(made.workspace, RUN_ID, made.folder.report)
+    return report_dom.parse(made.folder.report.read_text("utf-8"))

@@ -301,7 +301,7 @@ def test_fewer_than_fifty_rows_block(flywheel):
 def test_a_full_disk_is_said_and_touches_nothing_deployed(flywheel, tmp_path_factory):
     small = tmp_path_factory.mktemp("small")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)],
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)],
         capture_output=True, check=False,
     )  # fmt: skip
     if mounted.returncode:

@@ -1,0 +1,177 @@
+"""Flywheel against the stock TFX pipeline, on the same CSV, in one call.
+
+    python -m benchmarks.stock_tfx [--rows 15000] [--rounds 3]
+
+Each round runs, one after the other and each in a fresh process: the stock
+seven-component pipeline, Flywheel's first run (teacher, student, two controls,
+five variants, evaluation, report) and Flywheel again on unchanged data. Prints
+the ratios of each round and their medians; absolute times prove nothing on a
+shared machine. Writes benchmarks/results/stock_tfx_<rows>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pandas as pd
+
+from custom_components.example_gen.demo import find_demo
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def write_table(path: pathlib.Path, rows: int) -> None:
+    """The taxi table with its label, repeated with a little noise until it is long enough."""
+    frame = pd.read_csv(find_demo("demo:chicago-taxi"))
+    frame["big_tipper"] = (frame.tips > 0.2 * frame.fare).astype(int)
+    frame = frame.drop(columns=["pickup_census_tract"])  # empty: stock TFX cannot type it
+    rng = np.random.default_rng(0)
+    picked = np.arange(rows) % len(frame)
+    table = frame.iloc[picked].copy()
+    again = np.arange(rows) >= len(frame)
+    for name in ("fare", "trip_miles"):
+        noise = 1 + 0.05 * rng.standard_normal(rows)
+        table[name] = np.where(again, (table[name] * noise).round(2), table[name])
+    table.to_csv(path, index=False)
+
+
+def timed(command: list[str], folder: pathlib.Path) -> dict[str, float]:
+    """Wall and CPU seconds and peak memory of a process and its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    with open(folder / "output.txt", "a", encoding="utf-8") as output:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"},
+            check=False,
+        )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n" + (folder / "output.txt").read_text()[-3000:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall": seconds, "cpu": cpu}
+
+
+def one_round(data: pathlib.Path, work: pathlib.Path) -> dict[str, dict]:
+    """The three runs."""
+    stock_folder, ours_folder = work / "stock", work / "ours"
+    stock_folder.mkdir(parents=True)
+    ours_folder.mkdir()
+    python = [sys.executable, "-W", "ignore", "-m"]
+    stock = timed(
+        [*python, "benchmarks.stock_pipeline", str(data), str(stock_folder)], stock_folder
+    )
+    stock |= json.loads((stock_folder / "seconds.json").read_text())
+    write_config(ours_folder, data)
+    first = timed([*python, "pipeline", "run"], ours_folder)
+    first |= result(ours_folder)
+    again = timed([*python, "pipeline", "run"], ours_folder)
+    again |= result(ours_folder)
+    return {"stock": stock, "first": first, "again": again}
+
+
+def write_config(folder: pathlib.Path, data: pathlib.Path) -> None:
+    """The demo's config on the benchmark's table."""
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "pipeline", "init", "demo:chicago-taxi"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    path = folder / "flywheel.yaml"
+    lines = path.read_text().splitlines()
+    drop = ("  derive:", "    big_tipper:", "  pickup_census_tract:", "  split:")
+    text = "\n".join(line for line in lines if not line.startswith(drop))
+    path.write_text(text.replace('"demo:chicago-taxi"', f'"{data}/data.csv"') + "\n")
+
+
+def result(folder: pathlib.Path) -> dict:
+    newest = max((folder / ".flywheel" / "runs").iterdir(), key=lambda p: p.name)
+    found = json.loads((newest / "result.json").read_text())
+    keep = ("state", "seconds", "components", "metrics")
+    return {key: found[key] for key in keep} | {"component_seconds": found["seconds"]["components"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=15_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    rounds = []
+    with tempfile.TemporaryDirectory() as scratch:
+        work = pathlib.Path(scratch)
+        data = work / "data"
+        data.mkdir()
+        write_table(data / "data.csv", arguments.rows)
+        for number in range(arguments.rounds):
+            rounds.append(one_round(data, work / f"round_{number}"))
+            print(f"round {number + 1}: " + describe(rounds[-1]), flush=True)
+    table = ratios(rounds)
+    print(f"\n{arguments.rows:,} rows, {arguments.rounds} rounds; median (least to most)")
+    for name, values in table.items():
+        print(
+            f"  {name:<42} {statistics.median(values):.2f}  ({min(values):.2f} to {max(values):.2f})"
+        )
+    target = ROOT / "benchmarks" / "results" / f"stock_tfx_{arguments.rows}.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(
+        json.dumps({"rows": arguments.rows, "ratios": table, "rounds": rounds}, indent=1)
+    )
+    print(f"written to {target.relative_to(ROOT)}")
+
+
+def describe(one: dict[str, dict]) -> str:
+    return ", ".join(f"{name} {run['wall']:.1f} s" for name, run in one.items())
+
+
+def ratios(rounds: list[dict[str, dict]]) -> dict[str, list[float]]:
+    """Name to the ratio of each round."""
+
+    def per(function) -> list[float]:
+        return [function(one) for one in rounds]
+
+    return {
+        "whole process, ours / stock (wall)": per(
+            lambda r: r["first"]["wall"] / r["stock"]["wall"]
+        ),
+        "whole process, ours / stock (CPU)": per(lambda r: r["first"]["cpu"] / r["stock"]["cpu"]),
+        "unchanged re-run / first run (wall)": per(
+            lambda r: r["again"]["wall"] / r["first"]["wall"]
+        ),
+        "CsvExampleGen / ExampleGen": per(
+            lambda r: (
+                r["stock"]["components"]["CsvExampleGen"]
+                / r["first"]["component_seconds"]["ExampleGen"]
+            )
+        ),
+        "stock StatisticsGen / StatisticsGen": per(
+            lambda r: (
+                r["stock"]["components"]["StatisticsGen"]
+                / r["first"]["component_seconds"]["StatisticsGen"]
+            )
+        ),
+        "stock Evaluator / Evaluator": per(
+            lambda r: (
+                r["stock"]["components"]["Evaluator"] / r["first"]["component_seconds"]["Evaluator"]
+            )
+        ),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,7 @@ from models.rows import Rows
 from models.spec import ModelSpec
 from models.training import Curves, Evaluation, class_weights, fit, predict_logits
 
-USUAL_EPOCHS = 30
+USUAL_EPOCHS = 60
 
 
 @dataclasses.dataclass(frozen=True)

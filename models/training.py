@@ -19,7 +19,7 @@ from models.options import NetworkOptions
 from models.rows import Rows
 from models.spec import ModelSpec
 
-LEAST_STEPS = 1500
+LEAST_STEPS, MOST_STEPS = 1500, 7500
 EVALUATION_ROWS = 8192
 
 
@@ -49,11 +49,7 @@ class Curves:
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Batch size and epochs that suit the number of rows.
-
-    Raises:
-      nothing; `epochs` and `batch_size` of the options win where they are set.
-    """
+    """Batch size and epochs that suit the number of rows; what the options set, wins."""
 
     batch_size: int
     steps: int
@@ -67,7 +63,9 @@ class Schedule:
             size = 512 if rows >= 80_000 else 128 if rows >= 2048 else max(8, rows // 16)
         size = min(size, rows)
         steps = max(1, rows // size)
-        epochs = options.epochs or max(usual_epochs, math.ceil(LEAST_STEPS / steps))
+        epochs = options.epochs or max(
+            math.ceil(LEAST_STEPS / steps), min(usual_epochs, math.ceil(MOST_STEPS / steps))
+        )
         return cls(size, steps, epochs, options.patience or max(5, epochs // 3))
 
 

@@ -51,6 +51,13 @@ def test_slices_and_limits_equal_the_verdict(pushed):
             assert row.find("td", data_model=model).numbers() == ([] if value is None else [value])
         judged = "not judged" not in row.text
         assert judged == result["judged"]
+    for threshold in verdict["thresholds"]:
+        if threshold["kind"] == "bound":
+            continue
+        row = section.find("tr", data_slice=words.slice_name(threshold["slice"]))
+        least = words.metric(threshold["reference"] + threshold["limit"])
+        tick = row.find("path", class_=f"tick {threshold['kind']}")
+        assert tick.text == f"change against the {threshold['kind']}, at least: {least}"
     limits = [r.numbers() for r in section.find_all("tr") if "data-limit" in r.attributes]
     assert limits == [[t["limit"], t["value"]] for t in verdict["thresholds"]]
 

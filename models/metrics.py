@@ -1,7 +1,7 @@
 """Quality of predictions, by the names every report uses.
 
 binary      auc, pr_auc, accuracy, log_loss, calibration_error
-multiclass  accuracy, log_loss, macro_auc, calibration_error
+multiclass  accuracy, log_loss, auc, calibration_error
 regression  mae, rmse, r2
 """
 
@@ -57,7 +57,7 @@ def score(task: Task, labels: np.ndarray, predictions: np.ndarray) -> dict[str, 
     }
     present = [c for c in range(p.shape[1]) if 0 < (index == c).sum() < len(index)]
     if present:
-        result["macro_auc"] = float(
+        result["auc"] = float(
             np.mean([sk.roc_auc_score(index == c, p[:, c]) for c in present])
         )
     return result

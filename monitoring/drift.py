@@ -347,7 +347,7 @@ def _numeric_words(
             edge = reference.edges[0 if place == 0 else -1]
             parts.append(f"{_percent(q[place])} {word} the reference's range ({_number(edge)})")
     if largest not in beyond and abs(q[largest] - p[largest]) >= 0.005:
-        parts.append(f"{labels[largest]} {_percent(p[largest])} → {_percent(q[largest])}")
+        parts.append(f"share of {labels[largest]}: {_percent(p[largest])} → {_percent(q[largest])}")
     if abs(q[-1] - p[-1]) >= 0.005:
         parts.append(f"missing {_percent(p[-1])} → {_percent(q[-1])}")
     return ", ".join(parts) or "no change to speak of"

@@ -21,6 +21,7 @@ from models import progress, stack
 from models.errors import DataError, FlywheelError
 from models.registry import Registry
 from pipeline import config as config_module
+from pipeline import lean_imports
 from pipeline.runs import RunStore, end_state, summarize
 from pipeline.workspace import RunFolder, Workspace
 
@@ -61,6 +62,8 @@ def run(folder: RunFolder) -> dict[str, Any]:
 def _run_pipeline(folder: RunFolder, config: config_module.Config, workspace: Workspace) -> None:
     progress.emit("doing", text="importing TensorFlow and TFX")
     stack.prepare_environment()
+    if config.engine == "local":
+        lean_imports.install()
     from pipeline.dag import create_pipeline
     from pipeline.local_runner import LocalRunner
 

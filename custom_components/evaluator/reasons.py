@@ -146,6 +146,17 @@ def of_measurement(
                     "block" if model == SHIPPED else "warn",
                 )
             )
+    if spec.task == "binary" and overall.metrics[SHIPPED].get("recall") == 0:
+        reasons.append(
+            Reason(
+                "NEVER_POSITIVE",
+                f"At the threshold of 0.5 the model never answers `{spec.classes[1]}`, whatever "
+                "its ranking is worth.",
+                next="Use the probability with a threshold of your own, or set "
+                "`task: {class_weights: balanced}` in flywheel.yaml.",
+                severity="warn",
+            )
+        )
     if counts.get("label_missing"):
         reasons.append(
             Reason(

@@ -95,9 +95,7 @@ def find_drift(
                 column,
                 f"`{column}` is not what {version_words(version)} was trained on: "
                 f"{_change(drift)} ({_size(drift)}).",
-                "If the world changed, this run learns it and nothing is to be done. If not, "
-                f"correct the data at its source; `validation: {{policy: {{{code}: block}}}}` "
-                "in flywheel.yaml stops such runs.",
+                _what_next(code, options),
                 (_case(drift),),
             )
         )
@@ -117,6 +115,19 @@ def _compare(
     return compare_statistics(column, before, now, limits)
 
 
+def _what_next(code: str, options: ValidationOptions) -> str:
+    if options.action(code) == "block":
+        return (
+            "If the data is wrong, correct it at its source. If the world changed, let a new model "
+            f"learn it: `validation: {{policy: {{{code}: warn}}}}` in flywheel.yaml."
+        )
+    return (
+        "If the world changed, this run learns it and nothing is to be done. If not, correct the "
+        f"data at its source; `validation: {{policy: {{{code}: block}}}}` in flywheel.yaml stops "
+        "such runs."
+    )
+
+
 def _change(drift: FeatureDrift) -> str:
     return drift.words.removeprefix(f"{drift.feature}: ")
 
@@ -124,7 +135,7 @@ def _change(drift: FeatureDrift) -> str:
 def _size(drift: FeatureDrift) -> str:
     """`PSI 0.31 > 0.1; by chance up to 0.02`."""
     sizes = [
-        f"{NAMES[name]} {getattr(drift, name):.2g} > {getattr(drift.thresholds, name):g}"
+        f"{NAMES[name]} {getattr(drift, name):.3f} > {getattr(drift.thresholds, name):g}"
         for name in drift.exceeded
     ]
     return f"{', '.join(sizes)}; chance explains a PSI up to {drift.noise:.2g}"

@@ -13,7 +13,7 @@ from pipeline.workspace import DEFAULT_FILE
 EXIT_CODES = {"pushed": 0, "failed": 1, "blocked_by_data": 3, "not_blessed": 4}
 _INTERRUPTED = 130
 _PEEK_ROWS = 1000
-SHOWN_METRICS = ("auc", "pr_auc", "macro_auc", "accuracy", "log_loss", "mae", "rmse", "r2")
+SHOWN_METRICS = ("auc", "pr_auc", "accuracy", "log_loss", "mae", "rmse", "r2")
 
 
 def run(
@@ -61,6 +61,9 @@ def run(
     show_result(result)
     if debug and result["state"] == "failed":
         err.print(pathlib.Path(result["log"]).read_text("utf-8")[-8000:], markup=False)
+    if interrupted:
+        command = "flywheel run" + (f" --config {config}" if str(config) != DEFAULT_FILE else "")
+        err.print(f"\nto go on: [bold]{command}[/]")
     if as_json:
         emit_json(result)
     raise typer.Exit(_INTERRUPTED if interrupted else exit_code(result))

@@ -21,7 +21,6 @@ NEUTRAL = frozenset({"calibration", "mean_label", "mean_prediction", "example_co
 _METRIC_NAMES = {
     "auc": "AUC",
     "pr_auc": "PR AUC",
-    "macro_auc": "macro AUC",
     "log_loss": "log loss",
     "calibration_error": "calibration error",
     "mae": "MAE",

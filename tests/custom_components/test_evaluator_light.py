@@ -138,3 +138,18 @@ def test_light_modules_import_nothing_heavy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_model_that_never_says_yes_is_warned_about():
+    from types import SimpleNamespace
+
+    from custom_components.evaluator import reasons
+    from models.spec import ModelSpec
+
+    spec = ModelSpec("binary", "y", ("no", "yes"), (), ())
+    for recall, expected in ((0.0, ["NEVER_POSITIVE"]), (0.1, [])):
+        overall = SimpleNamespace(
+            slice={}, rows=100, metrics={"shipped": {"auc": 0.8, "recall": recall}}
+        )
+        found = reasons.of_measurement({}, [overall], (), spec)
+        assert [r.code for r in found] == expected

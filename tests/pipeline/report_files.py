@@ -161,7 +161,7 @@ def metrics_of(task: str, quality: float) -> dict[str, float]:
             "accuracy": quality,
             "log_loss": 1.1 - quality,
             "calibration_error": 0.0212,
-            "macro_auc": 0.99,
+            "auc": 0.99,
         }
     return {"mae": 43.217, "rmse": 53.4821, "r2": quality}
 

@@ -1,9 +1,9 @@
 """Leaves out what TFX imports and a local run never calls.
 
 Importing TFX's runner imports, through its component index, a hyper-parameter
-tuner, a Kubernetes client, a BigQuery client and two libraries of translation
-metrics: about a third of the whole import. Here they become placeholders that
-can be imported and named, and raise when they are used.
+tuner, a notebook, clients of Kubernetes, BigQuery and Pub/Sub and two libraries
+of translation metrics: a quarter of the whole import. Here they become
+placeholders that can be imported and named, and raise when they are used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import types
 from typing import Any
 
 #: Packages that become placeholders.
-UNUSED = ("keras_tuner", "kubernetes", "nltk", "sacrebleu")
+UNUSED = ("IPython", "keras_tuner", "kubernetes", "nltk", "sacrebleu")
 #: Packages whose absence their importers provide for.
-ABSENT = ("google.cloud.bigquery",)
+ABSENT = ("google.cloud.bigquery", "google.cloud.pubsub")
 
 
 class _Placeholder(type):

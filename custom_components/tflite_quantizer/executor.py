@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import gzip
 import json
@@ -75,25 +76,22 @@ class Executor(base_executor.BaseExecutor):
                 predict_logits(teacher, spec, train),
                 options.representative_rows,
             )
-            made: dict[str, str] = {}
-            failed: dict[str, str] = {}
-            jobs = [(recipe.name, recipe, source) for recipe in chosen_recipes]
-            jobs.append((TEACHER_NAME, recipes.get("float32"), teacher_source))
-            for number, (name, recipe, model) in enumerate(jobs):
-                progress.step(f"converting {name}", number, len(jobs))
-                path = os.path.join(folder, f"{name}.tflite")
-                job = Job(recipe, model, path, rows, options.qat_epochs, exec_properties["seed"])
-                try:
-                    isolation.run_isolated(
-                        convert,
-                        job,
-                        seconds=options.timeout_seconds,
-                        memory_mb=options.memory_mb,
-                    )
-                    made[name] = path
-                except isolation.Isolated as error:
-                    logging.getLogger(__name__).warning("recipe %s: %s", name, error)
-                    failed[name] = str(error)
+            jobs = {
+                name: Job(
+                    recipe,
+                    model,
+                    os.path.join(folder, f"{name}.tflite"),
+                    rows,
+                    options.qat_epochs,
+                    exec_properties["seed"],
+                )
+                for name, recipe, model in (
+                    *((recipe.name, recipe, source) for recipe in chosen_recipes),
+                    (TEACHER_NAME, recipes.get("float32"), teacher_source),
+                )
+            }
+            failed = _convert_all(jobs, options)
+        made = {name: job.output for name, job in jobs.items() if name not in failed}
         progress.doing(f"timing {len(made)} files")
         timings = benchmark(made, by_tensor(spec, valid.inputs))
         reference_answers = answers(spec, float_logits)
@@ -168,6 +166,33 @@ class Executor(base_executor.BaseExecutor):
         os.makedirs(os.path.join(target, SERVING_FOLDER), exist_ok=True)
         spec.save(target)
         shutil.copyfile(made[shipped.name], os.path.join(target, SERVING_FOLDER, TFLITE_FILE))
+
+
+def _convert_all(jobs: dict[str, Job], options: QuantizerOptions) -> dict[str, str]:
+    """Runs every job in a process of its own, as many at once as there are cores.
+
+    Returns:
+      Name to the reason for each that failed.
+    """
+    failed: dict[str, str] = {}
+
+    def one(name: str) -> None:
+        try:
+            isolation.run_isolated(
+                convert, jobs[name], seconds=options.timeout_seconds, memory_mb=options.memory_mb
+            )
+        except isolation.Isolated as error:
+            logging.getLogger(__name__).warning("recipe %s: %s", name, error)
+            failed[name] = str(error)
+
+    # Fine-tuning takes longest: it starts first.
+    order = sorted(jobs, key=lambda name: jobs[name].recipe.ranges != "aware")
+    workers = max(1, min(len(order), os.cpu_count() or 1))
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        for done, finished in enumerate(pool.map(one, order), 1):
+            del finished
+            progress.step("converting", done, len(order))
+    return failed
 
 
 def _write_rows(

@@ -1,7 +1,7 @@
 """Leaves out what TFX imports and a local run never calls.
 
 Importing TFX's runner imports, through its component index, a hyper-parameter
-tuner, a notebook, clients of Kubernetes, BigQuery and Pub/Sub and two libraries
+tuner, clients of Kubernetes, BigQuery and Pub/Sub and two libraries
 of translation metrics: a quarter of the whole import. Here they become
 placeholders that can be imported and named, and raise when they are used.
 """
@@ -15,7 +15,7 @@ import types
 from typing import Any
 
 #: Packages that become placeholders.
-UNUSED = ("IPython", "keras_tuner", "kubernetes", "nltk", "sacrebleu")
+UNUSED = ("keras_tuner", "kubernetes", "nltk", "sacrebleu")
 #: Packages whose absence their importers provide for.
 ABSENT = ("google.cloud.bigquery", "google.cloud.pubsub")
 

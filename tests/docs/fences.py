@@ -18,7 +18,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
 
 from tests.conftest import ROOT
 
@@ -110,7 +109,6 @@ class Reader:
         self.folder = folder
         self.shown_as = f"{HOME}/{shown_as}"
         self.names: dict[str, str] = {}
-        self.said: list[tuple[Step, float, str]] = []
         tools = folder.parent / "tools"
         tools.mkdir()
         for name, command in (("flywheel", f"{sys.executable} -W ignore -m pipeline"),
@@ -127,8 +125,8 @@ class Reader:
             "COLUMNS": str(COLUMNS),
         }
 
-    def follow(self, step: Step) -> None:
-        """Does one step.
+    def follow(self, step: Step) -> str:
+        """Does one step and returns what appeared.
 
         Raises:
           AssertionError: It ends otherwise than the document says, or shows something else.
@@ -139,7 +137,6 @@ class Reader:
             path = self.folder.parent / f"line_{step.line}.py"
             path.write_text(code)
             program = [sys.executable, str(path)]
-        start = time.monotonic()
         done = subprocess.run(
             program,
             cwd=self.folder,
@@ -152,19 +149,19 @@ class Reader:
             check=False,
         )
         output = done.stdout.replace(str(self.folder), self.shown_as)
-        self.said.append((step, time.monotonic() - start, output))
         assert done.returncode == step.exit_code, (
             f"line {step.line}: `{code}` ended with {done.returncode}, not {step.exit_code}:\n"
             f"{output}\n{done.stderr or ''}"
         )
         self._compare(step, output)
+        return output
 
     def _compare(self, step: Step, output: str) -> None:
         real, place = " ".join(output.split()), 0
         for line in step.shown:
             if not line.strip(" …"):
                 continue
-            match = re.compile(self._pattern(line)).search(real, place)
+            match = re.compile(self.pattern(line)).search(real, place)
             assert match, (
                 f"line {step.line}: after `{step.code.strip().splitlines()[0]}` the document "
                 f"shows\n  {line}\nand this appeared:\n{output}"
@@ -173,7 +170,7 @@ class Reader:
             for shown, name in zip(_NAMES.findall(line), match.groups(), strict=True):
                 assert self.names.setdefault(shown, name) == name, f"{shown} is {name} here"
 
-    def _pattern(self, line: str) -> str:
+    def pattern(self, line: str) -> str:
         """A regular expression for a shown line; one group per run or version."""
         text, pattern = " ".join(line.split()), ""
         while text:

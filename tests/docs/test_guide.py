@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.docs.fences import Reader, Step, steps
+from tests.docs.refresh import refreshed
 
 GUIDE = ROOT / "docs" / "guide.md"
 
@@ -51,8 +52,7 @@ class TestFences:
             Step(1, "sh", "echo 'auc   0.91 v 1a2b3c4d5e6f'", ["auc 0.93 v aaaaaaaaaaa1"])
         )
         assert reader.names == {"aaaaaaaaaaa1": "1a2b3c4d5e6f"}
-        reader.follow(Step(2, "sh", "echo show aaaaa", ["show"]))
-        assert reader.said[-1][2] == "show 1a2b3\n"
+        assert reader.follow(Step(2, "sh", "echo show aaaaa", ["show"])) == "show 1a2b3\n"
 
     def test_another_name_for_the_same_is_an_error(self, tmp_path):
         reader = Reader(_folder(tmp_path), "x")
@@ -71,6 +71,15 @@ class TestFences:
 
     def test_folders_are_shown_as_the_documents(self, tmp_path):
         Reader(_folder(tmp_path), "x").follow(Step(1, "sh", "pwd", ["/home/you/x"]))
+
+    def test_refreshing_puts_real_lines_and_names(self, tmp_path):
+        text = "```console\n$ echo 'auc 0.91 v 1a2b3c4d5e6f'\nauc 0.5 v aaaaaaaaaaa1\n…\n"
+        text += "$ echo aaaaaaaa\n```\nVersion aaaaaaaaaaa1.\n"
+        reader = Reader(_folder(tmp_path), "x")
+        followed = [(step, reader.follow(step)) for step in steps(text)]
+        new = refreshed(text, followed, reader)
+        assert "\nauc 0.91 v 1a2b3c4d5e6f\n…\n$ echo 1a2b3c4d\n" in new
+        assert new.endswith("Version 1a2b3c4d5e6f.\n")
 
 
 def _folder(tmp_path):

@@ -1,0 +1,159 @@
+"""Variants from real converters in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from tfx.types import standard_artifacts
+
+from custom_components.tflite_quantizer import recipes
+from custom_components.tflite_quantizer.executor import Executor
+from custom_components.tflite_quantizer.options import QuantizerOptions
+from custom_components.tflite_quantizer.variant import Variant, choose
+from models.errors import ConfigError, FlywheelError
+
+
+def variant(name: str, size: int, auc: float, **settings) -> Variant:
+    return Variant(name, name, size, size, {"auc": auc}, **settings)
+
+
+def states(variants) -> dict[str, str]:
+    return {v.name: v.state for v in variants}
+
+
+def test_the_smallest_that_keeps_the_quality_ships_and_the_others_hear_why():
+    found = choose(
+        "binary",
+        [
+            variant("float32", 900, 0.90),
+            variant("small", 300, 0.85),
+            variant("middle", 500, 0.899),
+            variant("none", 0, 0.0, state="skipped", reason="crashed (SIGABRT)"),
+        ],
+        reference=0.90,
+        max_drop=0.002,
+    )
+    assert states(found) == {
+        "float32": "eligible",
+        "small": "rejected",
+        "middle": "shipped",
+        "none": "skipped",
+    }
+    reasons = {v.name: v.reason for v in found}
+    assert "400 bytes larger than middle" in reasons["float32"]
+    assert "0.0500" in reasons["small"] and "0.002" in reasons["small"]
+    assert reasons["none"] == "crashed (SIGABRT)"
+
+
+def test_of_equal_size_the_better_ships():
+    found = choose("binary", [variant("a", 5, 0.9), variant("b", 5, 0.91)], 0.9, 0.01)
+    assert states(found) == {"a": "eligible", "b": "shipped"}
+
+
+def test_nothing_ships_when_nothing_is_good_enough():
+    assert states(choose("binary", [variant("a", 5, 0.5)], 0.9, 0.01)) == {"a": "rejected"}
+
+
+def test_unknown_recipes_name_the_closest():
+    with pytest.raises(ConfigError, match="Did you mean 'int8_ptq'"):
+        recipes.get("int8_ptx")
+
+
+class Aborts(recipes.Recipe):
+    """Arrives in the converting process as a call of `os.abort`."""
+
+    def __reduce__(self):
+        return os.abort, ()
+
+
+class Hangs(recipes.Recipe):
+    """Arrives there as a long sleep."""
+
+    def __reduce__(self):
+        return time.sleep, (600,)
+
+
+@pytest.fixture
+def crashing_recipes():
+    for recipe in (Aborts("aborts", "int8"), Hangs("hangs", "int8")):
+        recipes.register(recipe)
+    yield
+    for name in ("aborts", "hangs"):
+        del recipes._REGISTRY[name]
+
+
+def run(taxi, folder, **options) -> tuple[dict, str]:
+    command, _ = taxi
+    first = command.json("runs", "list")[-1]["run_id"]
+    uris = command.json("runs", "show", first)["artifacts"]
+
+    def artifact(kind, uri):
+        made = kind()
+        made.uri = str(uri)
+        return [made]
+
+    examples = artifact(standard_artifacts.Examples, uris["ExampleGen.examples"])
+    examples[0].split_names = json.dumps(["train", "eval", "test"])
+    outputs = {
+        "chosen": artifact(standard_artifacts.Model, folder / "chosen"),
+        "variants": artifact(standard_artifacts.ModelRun, folder / "variants"),
+    }
+    Executor().Do(
+        {
+            "examples": examples,
+            "model": artifact(standard_artifacts.Model, uris["Distiller.model"]),
+            "teacher": artifact(standard_artifacts.Model, uris["Trainer.model"]),
+        },
+        outputs,
+        {"options": QuantizerOptions(**options).model_dump_json(), "seed": 0},
+    )
+    report = json.loads((folder / "variants" / "variants.json").read_text())
+    return report, uris["TFLiteQuantizer.variants"]
+
+
+@pytest.mark.slow
+def test_a_recipe_that_crashes_or_hangs_costs_itself(taxi, tmp_path, crashing_recipes):
+    report, _ = run(
+        taxi, tmp_path, recipes=("aborts", "float32", "hangs", "float16"), timeout_seconds=60
+    )
+    found = {v["name"]: v for v in report["variants"]}
+    assert found["aborts"]["state"] == "skipped" and "SIGABRT" in found["aborts"]["reason"]
+    assert found["hangs"]["state"] == "skipped" and "60 s" in found["hangs"]["reason"]
+    assert {found["float32"]["state"], found["float16"]["state"]} == {"shipped", "eligible"}
+    shipped = (tmp_path / "chosen" / "Format-Serving" / "tflite").read_bytes()
+    [name] = [n for n, v in found.items() if v["state"] == "shipped"]
+    assert len(shipped) == found[name]["bytes"]
+
+
+@pytest.mark.slow
+def test_integers_keep_the_quality_and_many_different_answers(taxi):
+    """The last layer stays in float: otherwise a model has 256 answers at most."""
+    import numpy as np
+    import pyarrow as pa
+
+    from models import examples
+    from models.predictor import Predictor, TFLiteRunner
+    from models.spec import ModelSpec
+
+    command, result = taxi
+    first = command.json("runs", "list")[-1]["run_id"]
+    uris = command.json("runs", "show", first)["artifacts"]
+    spec = ModelSpec.load(uris["TFLiteQuantizer.chosen"])
+    rows = pa.Table.from_batches(examples.read_split(f"{uris['ExampleGen.examples']}/Split-test"))
+    by_name = {v["name"]: v for v in result["variants"]}
+    for name in ("int8_ptq", "int8_qat"):
+        path = f"{uris['TFLiteQuantizer.variants']}/{name}.tflite"
+        answers = Predictor(spec, TFLiteRunner(path)).predict(rows)
+        assert len(np.unique(answers)) > 1000
+        drop = by_name["float32"]["metrics"]["auc"] - by_name[name]["metrics"]["auc"]
+        assert abs(drop) < 0.003
+
+
+@pytest.mark.slow
+def test_when_no_recipe_works_the_component_says_so(taxi, tmp_path, crashing_recipes):
+    with pytest.raises(FlywheelError) as error:
+        run(taxi, tmp_path, recipes=("aborts",))
+    assert error.value.reason.code == "NO_VARIANT" and "SIGABRT" in str(error.value)

@@ -34,7 +34,7 @@ class Flywheel:
         done = subprocess.run(
             [sys.executable, "-m", "pipeline", *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **environment},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "500", **environment},
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pathlib
+import re
 
 import pytest
 
@@ -140,5 +141,6 @@ def test_debug_shows_the_trace(flywheel):
 def test_help_teaches_without_tensorflow(command, flywheel, tmp_path: pathlib.Path):
     done = flywheel(*command, "--help", PYTHONPROFILEIMPORTTIME="1")
     assert "Usage: flywheel" in done.stdout
-    for heavy in ("tensorflow", "tfx", "apache_beam", "tensorflow_data_validation"):
-        assert f"| {heavy}" not in done.stderr.replace("|  ", "| ")
+    imported = set(re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.M))
+    assert "pipeline.cli.app" in imported
+    assert not imported & {"tensorflow", "tfx", "apache_beam", "tensorflow_data_validation"}

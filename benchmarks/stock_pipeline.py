@@ -27,8 +27,8 @@ STRINGS = ["payment_type", "company"]
 
 def run_fn(fn_args) -> None:
     """The Trainer's module: a Keras model with preprocessing layers, as TFX's own examples do."""
-    import tensorflow as tf
     import keras
+    import tensorflow as tf
     from tfx_bsl.public import tfxio
 
     schema = fn_args.schema_path

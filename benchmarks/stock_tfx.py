@@ -124,9 +124,8 @@ def main() -> None:
     table = ratios(rounds)
     print(f"\n{arguments.rows:,} rows, {arguments.rounds} rounds; median (least to most)")
     for name, values in table.items():
-        print(
-            f"  {name:<42} {statistics.median(values):.2f}  ({min(values):.2f} to {max(values):.2f})"
-        )
+        spread = f"({min(values):.2f} to {max(values):.2f})"
+        print(f"  {name:<42} {statistics.median(values):.2f}  {spread}")
     target = ROOT / "benchmarks" / "results" / f"stock_tfx_{arguments.rows}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(

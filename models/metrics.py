@@ -57,9 +57,7 @@ def score(task: Task, labels: np.ndarray, predictions: np.ndarray) -> dict[str, 
     }
     present = [c for c in range(p.shape[1]) if 0 < (index == c).sum() < len(index)]
     if present:
-        result["auc"] = float(
-            np.mean([sk.roc_auc_score(index == c, p[:, c]) for c in present])
-        )
+        result["auc"] = float(np.mean([sk.roc_auc_score(index == c, p[:, c]) for c in present]))
     return result
 
 

@@ -55,9 +55,7 @@ class PreprocessingOptions(Options):
     )
 
 
-Embedding = Annotated[
-    int, Field(ge=1, le=256, description="Width of the shared embedding table.")
-]
+Embedding = Annotated[int, Field(ge=1, le=256, description="Width of the shared embedding table.")]
 Hidden = Annotated[
     tuple[Annotated[int, Field(ge=1, le=4096)], ...],
     Field(description="Units of each hidden layer."),

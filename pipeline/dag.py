@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 
-from custom_components.statistics_gen.component import StatisticsGen
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.orchestration import metadata as tfx_metadata
@@ -29,6 +28,7 @@ from custom_components.evaluator.component import Evaluator
 from custom_components.example_gen.component import ExampleGen
 from custom_components.pusher.component import Pusher
 from custom_components.schema_validator.component import SchemaValidator
+from custom_components.statistics_gen.component import StatisticsGen
 from custom_components.tflite_quantizer.component import TFLiteQuantizer
 from custom_components.trainer.component import Trainer
 from pipeline.config import Config

@@ -33,7 +33,8 @@ lint: $(VENV)/.dev  ## Check style and who imports whom
 	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 docs: $(VENV)/.dev  ## Write docs/configuration.md from the typed config
-	@$(BIN)/python -m pipeline.configuration_doc > docs/configuration.md
+	@$(BIN)/python -m pipeline.configuration_doc > docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
 
 lock:  ## Resolve requirements/*.in into hash-locked requirements/*.txt
 	@sh scripts/lock.sh

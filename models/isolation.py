@@ -7,13 +7,19 @@ server that has imported TensorFlow but never used it, so each starts at once.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import resource
 import signal
+import sys
+import threading
 import traceback
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
+
+_START = threading.Lock()
 
 
 class Isolated(Exception):
@@ -53,7 +59,8 @@ def run_isolated(
     process = server.Process(
         target=_child, args=(sender, function, argument, memory_mb), daemon=True
     )
-    process.start()
+    with _START, _no_main():
+        process.start()
     sender.close()
     message: str | None = None
     finished = receiver.poll(seconds)
@@ -72,6 +79,17 @@ def run_isolated(
         raise Isolated(_how_it_ended(process.exitcode))
     if message:
         raise Isolated(message)
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """Keeps the child from running the caller's script, which may have no main guard."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -123,8 +123,9 @@ def _ranked(name: str, stats: statistics_pb2.FeatureNameStatistics) -> list[tupl
     if not stats.HasField("string_stats"):
         raise DataError(
             "NOT_CATEGORICAL",
-            f"Column `{name}` is used as a category and holds decimal numbers.",
-            next="Declare it numeric in flywheel.yaml, or round it to whole numbers.",
+            f"Column `{name}` is used as a category, and its statistics are those of a number.",
+            next="Decimal numbers: declare it numeric in flywheel.yaml, or round it. Whole "
+            "numbers: name it in StatisticsGen's `categorical_integers`.",
         )
     buckets = stats.string_stats.rank_histogram.buckets
     if len(buckets) < stats.string_stats.unique:

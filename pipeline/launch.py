@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from models.errors import FlywheelError
+from models.errors import DataError, FlywheelError
 from models.stack import ENVIRONMENT
 from pipeline import config as config_module
 from pipeline.config import Config
@@ -84,18 +84,43 @@ class Worker:
             next=f"Its last words are in `{self.folder.log}`. Finished components are kept: go on "
             "with `flywheel run`.",
         )
-        result = {
-            "run_id": self.folder.id,
-            "state": "failed",
-            "reasons": [error.reason.to_dict()],
-            "seconds": {"total": None, "components": {}},
-            "components": {},
-            "rows": {},
-            "metrics": {},
-            "variants": [],
-            "pushed": None,
-            "report": None,
-            "log": str(self.folder.log),
-        }
-        self.folder.write_result(result)
-        return result
+        return _leave_result(self.folder, error)
+
+
+def refuse(config: Config, error: DataError) -> dict[str, Any]:
+    """Records a run that ended before any component ran.
+
+    Returns:
+      Its result.
+    """
+    from pipeline.report.page import write_report
+
+    workspace = Workspace(pathlib.Path(config.root))
+    folder = workspace.new_run()
+    folder.config.write_text(config_module.dump(config), encoding="utf-8")
+    folder.events.touch()
+    folder.log.write_text(f"{error}\n", encoding="utf-8")
+    result = _leave_result(folder, error, report=str(folder.report))
+    write_report(workspace, folder.id, folder.report)
+    return result
+
+
+def _leave_result(
+    folder: RunFolder, error: FlywheelError, report: str | None = None
+) -> dict[str, Any]:
+    reasons = error.reasons if isinstance(error, DataError) else (error.reason,)
+    result = {
+        "run_id": folder.id,
+        "state": error.state,
+        "reasons": [reason.to_dict() for reason in reasons],
+        "seconds": {"total": None, "components": {}},
+        "components": {},
+        "rows": {},
+        "metrics": {},
+        "variants": [],
+        "pushed": None,
+        "report": report,
+        "log": str(folder.log),
+    }
+    folder.write_result(result)
+    return result

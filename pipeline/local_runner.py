@@ -7,8 +7,6 @@ fingerprint of the code, so that changed code is never a cache hit.
 
 from __future__ import annotations
 
-import hashlib
-import pathlib
 import time
 
 from ml_metadata.proto import metadata_store_pb2
@@ -18,23 +16,13 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from models import isolation, progress
+from pipeline.unchanged import code_fingerprint
 
 RUN_ID_PARAMETER = "pipeline-run-id"
 CODE_PARAMETER = "flywheel_code"
 #: Components that look at or change something outside the pipeline: never from cache.
 _ALWAYS_RUN = ("Pusher",)
 _CONVERTER = ["custom_components.tflite_quantizer.convert"]
-
-
-def code_fingerprint() -> str:
-    """A hash of the source of everything a component may run."""
-    root = pathlib.Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for package in ("models", "custom_components", "monitoring"):
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 class LocalRunner(local_dag_runner.LocalDagRunner):

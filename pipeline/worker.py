@@ -23,6 +23,7 @@ from models.registry import Registry
 from pipeline import config as config_module
 from pipeline import lean_imports
 from pipeline.runs import RunStore, end_state, summarize
+from pipeline.unchanged import run_fingerprint
 from pipeline.workspace import RunFolder, Workspace
 
 
@@ -40,13 +41,15 @@ def run(folder: RunFolder) -> dict[str, Any]:
     config = config_module.parse(_read_yaml(folder.config), str(folder.config))
     workspace = Workspace(pathlib.Path(config.root))
     problem: BaseException | None = None
+    fingerprint = None
     try:
+        fingerprint = run_fingerprint(config)  # before the run: what changes meanwhile is a change
         with workspace.locked(folder.id):
             _run_pipeline(folder, config, workspace)
     except (Exception, Interrupted, KeyboardInterrupt) as error:
         traceback.print_exc()
         problem = error
-    result = _result(folder, workspace, problem, start)
+    result = {**_result(folder, workspace, problem, start), "fingerprint": fingerprint}
     folder.write_result(result)
     try:
         from pipeline.report.page import write_report

@@ -73,10 +73,14 @@ class Workspace:
             return ids[0]
         matches = [i for i in ids if i.startswith(run_id)]
         if len(matches) != 1:
-            problem = "There is no run" if not matches else "Several runs begin with"
+            if matches:
+                problem = f"Several runs begin with `{run_id}`: {', '.join(matches)}."
+            else:
+                close = did_you_mean(run_id, ids)
+                problem = f"There is no run `{run_id}` in `{self.root}`.{close}"
             raise ConfigError(
                 "UNKNOWN_RUN",
-                f"{problem} `{run_id}` in `{self.root}`.{did_you_mean(run_id, ids)}",
+                problem,
                 next="List them with `flywheel runs`.",
             )
         return matches[0]

@@ -325,7 +325,7 @@ def _check_kinds(dataset: Dataset, kinds: Mapping[str, str]) -> None:
         reasons.append(
             Reason(
                 code,
-                f"The data has no column `{name}`, which the config names as {what}.",
+                f"The data has no column `{name}`, which is needed as {what}.",
                 ({"column": name, "closest": close[0] if close else ""},),
                 hint,
                 "block",

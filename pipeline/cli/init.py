@@ -76,7 +76,8 @@ def init(
         kind: [n for n, k in kinds.items() if k == kind]
         for kind in ("numeric", "categorical", "ignore")
     }
-    out.print(f"label        [bold]{guessed.label}[/]  [dim]{guessed.task_why}[/]")
+    why = demo["question"] if demo else guessed.task_why
+    out.print(f"label        [bold]{guessed.label}[/]  [dim]{why}[/]")
     out.print(f"task         {guessed.task}")
     for kind, names in by_kind.items():
         shown = ", ".join(names[:12]) + (f" … {len(names) - 12} more" if len(names) > 12 else "")

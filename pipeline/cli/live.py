@@ -47,7 +47,7 @@ class LiveRun:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._current = None
+        self._current, self._doing = None, ""
         if err.is_terminal:
             self._live.stop()
 

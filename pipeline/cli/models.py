@@ -99,7 +99,7 @@ def show(
         "label": spec.label,
         "classes": list(spec.classes),
         "inputs": {
-            f.name: ("string" if getattr(f, "dtype", "") == "string" else "float32")
+            spec.tensors[f.name]: "string" if getattr(f, "dtype", "") == "string" else "float32"
             for f in spec.features
         },
         "output": spec.output,

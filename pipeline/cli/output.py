@@ -17,10 +17,19 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from models.errors import FlywheelError
+from models.errors import ConfigError, FlywheelError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+#: Wide enough that nothing a program reads is wrapped or cut.
+_NO_TERMINAL = 1000
+
+
+def console(stderr: bool) -> Console:
+    """A console that wraps for people only."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _NO_TERMINAL)
+
+
+out, err = console(stderr=False), console(stderr=True)
 
 STYLES = {"pushed": "green", "not_blessed": "yellow", "blocked_by_data": "yellow", "failed": "red"}
 
@@ -48,12 +57,15 @@ def show_error(error: FlywheelError, *, as_json: bool, debug: bool) -> None:
         traceback.print_exception(error)
     reasons = [r.to_dict() for r in getattr(error, "reasons", (error.reason,))]
     err.print()
-    show_reasons(reasons, title=f"{error.state.replace('_', ' ')}", style=STYLES[error.state])
+    title = "error" if isinstance(error, ConfigError) else error.state.replace("_", " ")
+    show_reasons(reasons, title=title, style=STYLES[error.state])
     if as_json:
         emit_json(finite({"state": error.state, "reasons": reasons}))
 
 
-def show_reasons(reasons: list[dict[str, Any]], *, title: str = "", style: str = "") -> None:
+def show_reasons(
+    reasons: list[dict[str, Any]], *, title: str = "", style: str = "", err: Console = err
+) -> None:
     """Reason by reason: code, sentence, cases, next step."""
     if title:
         err.print(Text(title, style=f"bold {style}"))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.app import ConfigOption, DebugOption, JsonOption
 from pipeline.workspace import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_CODES = {"pushed": 0, "failed": 1, "blocked_by_data": 3, "not_blessed": 4}
 _INTERRUPTED = 130
@@ -22,19 +25,25 @@ def run(
         str | None,
         typer.Option(help="Use this data instead of the config's `data.path`."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option(help="Run even if nothing changed since the deployed version.")
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Run the pipeline: validate, train, distill, quantize, evaluate, push.
 
     What did not change since an earlier run is reused, so an interrupted run goes on
-    where it stopped. Exit codes: 0 pushed, 1 failed, 2 config or usage error,
+    where it stopped; when nothing changed since the run whose version is deployed,
+    nothing is done. Exit codes: 0 pushed, 1 failed, 2 config or usage error,
     3 blocked by data, 4 not blessed, 130 interrupted.
     """
+    from models.errors import DataError
     from pipeline import config as config_module
     from pipeline.cli.live import LiveRun
     from pipeline.cli.output import emit_json, err, finite
-    from pipeline.launch import Worker
+    from pipeline.launch import Worker, refuse
+    from pipeline.unchanged import find_same, run_fingerprint
 
     settings = config_module.load(config)
     if data is not None:
@@ -42,7 +51,14 @@ def run(
         settings = config_module.with_absolute_paths(
             settings.model_copy(update={"data": data_options}), pathlib.Path.cwd()
         )
-    _peek(settings)
+    try:
+        _peek(settings)
+    except DataError as error:
+        finish(refuse(settings, error), as_json=as_json)
+    if not force:
+        same = find_same(settings, run_fingerprint(settings))
+        if same:
+            finish({**same, "unchanged": True}, as_json=as_json)
     worker = Worker(settings)
     interrupted = False
     if err.is_terminal:
@@ -58,15 +74,27 @@ def run(
             err.print("stopping …")
             worker.stop()
     result = finite(worker.result())
-    show_result(result)
     if debug and result["state"] == "failed":
         err.print(pathlib.Path(result["log"]).read_text("utf-8")[-8000:], markup=False)
     if interrupted:
         command = "flywheel run" + (f" --config {config}" if str(config) != DEFAULT_FILE else "")
+        command += f" --data {data}" if data is not None else ""
+        show_result(result)
         err.print(f"\nto go on: [bold]{command}[/]")
+        if as_json:
+            emit_json(result)
+        raise typer.Exit(_INTERRUPTED)
+    finish(result, as_json=as_json)
+
+
+def finish(result: dict[str, Any], *, as_json: bool) -> None:
+    """Shows the result and ends the command with its exit code."""
+    from pipeline.cli.output import emit_json, finite
+
+    show_result(finite(result))
     if as_json:
-        emit_json(result)
-    raise typer.Exit(_INTERRUPTED if interrupted else exit_code(result))
+        emit_json(finite(result))
+    raise typer.Exit(exit_code(result))
 
 
 def _peek(settings: Any) -> None:
@@ -74,8 +102,9 @@ def _peek(settings: Any) -> None:
     from custom_components.example_gen.files import find_files
     from custom_components.example_gen.reader import open_dataset
 
-    if any(file.format == "tfrecord" for file in find_files(settings.data.path)):
-        return  # reading those needs TensorFlow
+    files = find_files(settings.data.path)
+    if len(files) > 1 or files[0].format == "tfrecord":
+        return  # later files may add columns; TFRecord needs TensorFlow
     open_dataset(
         settings.data.path,
         kinds={**settings.features, settings.task.label: "label"},
@@ -92,20 +121,32 @@ def exit_code(result: dict[str, Any]) -> int:
     return EXIT_CODES.get(result["state"], 1)
 
 
-def show_result(result: dict[str, Any]) -> None:
+def show_result(result: dict[str, Any], err: Console | None = None) -> None:
     """Verdict, metrics, variants and what to do next, for people."""
     from rich.markup import escape
     from rich.table import Table
 
-    from pipeline.cli.output import STYLES, err, show_reasons
+    from pipeline.cli import output
+    from pipeline.cli.output import STYLES, show_reasons
 
+    err = err or output.err
     state = result["state"]
+    if result.get("unchanged"):
+        err.print(
+            f"[bold green]unchanged[/]  data, config and code are those of run {result['run_id']}, "
+            f"whose version {result['pushed']['version']} is deployed"
+        )
+        err.print(f"report    {result['report']}", soft_wrap=True)
+        err.print("    [cyan]→[/] run all the same with `flywheel run --force`")
+        return
     err.print()
     err.print(
         f"[bold {STYLES.get(state, '')}]{state.replace('_', ' ')}[/]  run {result['run_id']}"
         + (f"  [dim]{result['seconds']['total']:.1f} s[/]" if result["seconds"]["total"] else "")
     )
-    show_reasons([r for r in result["reasons"] if r["severity"] != "info"])
+    show_reasons([r for r in result["reasons"] if r["severity"] != "info"], err=err)
+    if any(r["code"] == "NO_BASELINE" for r in result["reasons"]):
+        err.print("[dim]NO_BASELINE  nothing was deployed: no drift and no champion to judge by[/]")
     metrics = result.get("metrics") or {}
     if metrics:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -119,12 +160,12 @@ def show_result(result: dict[str, Any]) -> None:
         err.print(table)
     if result.get("variants"):
         err.print()
-        err.print(variants_table(result["variants"]))
+        word = "shipped" if state == "pushed" else "chosen"
+        err.print(variants_table(result["variants"], word))
         for variant in result["variants"]:
             if variant["state"] != "eligible":
-                err.print(
-                    f"[dim]{variant['name']} {variant['state']}: {escape(variant['reason'])}[/]"
-                )
+                fate = word if variant["state"] == "shipped" else variant["state"]
+                err.print(f"[dim]{variant['name']} {fate}: {escape(variant['reason'])}[/]")
     pushed = result.get("pushed")
     if pushed:
         note = "" if pushed["new"] else " (the same content was deployed before)"
@@ -133,11 +174,11 @@ def show_result(result: dict[str, Any]) -> None:
         err.print(f"report    {result['report']}", soft_wrap=True)
 
 
-def variants_table(variants: list[dict[str, Any]]) -> Any:
+def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:
     """Every variant with its size, quality, speed and fate."""
     from rich.table import Table
 
-    marks = {"shipped": "[green]✓ shipped[/]", "rejected": "[red]rejected[/]"}
+    marks = {"shipped": f"[green]✓ {chosen}[/]", "rejected": "[red]rejected[/]"}
     table = Table(box=None, pad_edge=False, header_style="dim")
     made = {name for v in variants for name in v["metrics"]}
     metric = next((name for name in ("auc", "r2", "accuracy") if name in made), "quality")

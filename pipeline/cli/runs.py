@@ -126,7 +126,7 @@ def show(
             "\n".join(f"{key}  [dim]{a.uri}[/]" for key, a in component.outputs.items()),
         )
     out.print(table)
-    show_result(finite(result))
+    show_result(finite(result), out)
 
 
 @app.command("compare")

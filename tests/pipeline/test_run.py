@@ -170,7 +170,7 @@ def test_models_are_listed_shown_and_verified(taxi):
 
 def test_an_unchanged_run_reuses_everything_and_pushes_the_same_version(taxi):
     command, first = taxi
-    again = command.json("run")
+    again = command.json("run", "--force")
     assert again["state"] == "pushed"
     assert again["pushed"] == {**first["pushed"], "new": False}
     reused = {name for name, state in again["components"].items() if state == "cached"}
@@ -182,6 +182,15 @@ def test_an_unchanged_run_reuses_everything_and_pushes_the_same_version(taxi):
     assert "NO_BASELINE" not in codes(again)
     changes = command.json("runs", "compare", first["run_id"], again["run_id"])["differences"]
     assert all(row["key"].startswith("metrics.champion") for row in changes)
+
+
+def test_when_nothing_changed_nothing_is_done(taxi):
+    command, first = taxi
+    runs = len(command.json("runs", "list"))
+    again = command.json("run")
+    assert again["unchanged"] and again["pushed"]["version"] == first["pushed"]["version"]
+    assert "--force" in command("run").stderr
+    assert len(command.json("runs", "list")) == runs
 
 
 def test_a_threshold_that_does_not_hold_is_not_blessed_and_leaves_the_deployed_model(taxi):

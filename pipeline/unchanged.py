@@ -8,10 +8,12 @@ would end with the same version: there is nothing to do.
 from __future__ import annotations
 
 import hashlib
+import json
 import pathlib
 from typing import Any
 
 from custom_components.example_gen.fingerprint import fingerprint as data_fingerprint
+from models import stack
 from models.registry import Registry
 from pipeline import config as config_module
 from pipeline.config import Config
@@ -21,13 +23,14 @@ _PACKAGES = ("models", "custom_components", "monitoring")
 
 
 def code_fingerprint() -> str:
-    """A hash of the source of everything a component may run."""
+    """A hash of everything a component may run: our source, and the versions beneath it."""
     root = pathlib.Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for package in _PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
+    digest.update(json.dumps(stack.decisive_versions(), sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 

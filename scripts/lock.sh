@@ -1,19 +1,36 @@
 #!/bin/sh
-# Resolves requirements/*.in into hash-locked *.txt, without index addresses; lists what moved.
+# Resolves requirements/*.in into one hash-locked file per stack and purpose, and lists what moved.
+#   make lock          to the newest versions that the .in files allow
+#   make lock KEEP=1   only what a changed .in file makes necessary
 set -eu
-cd "$(dirname "$0")/.."
-uv=$(command -v uv || echo .venv-uv/bin/uv)
+cd "$(dirname "$0")/../requirements"
+uv=$(command -v uv || echo ../.venv-uv/bin/uv)
 [ -x "$uv" ] || { echo "make lock needs uv: pip install uv" >&2; exit 2; }
-for purpose in run dev; do
-    target=requirements/$purpose.txt
+
+pins() { [ ! -f "$1" ] || sed -n 's/^\([A-Za-z0-9._-]*==[^\\]*[^ \\]\) *\\*$/\1/p' "$1" | sort; }
+
+compile() { # target, sources and options
+    target=$1
+    shift
     before=$(mktemp)
-    [ -f "$target" ] && grep -E '^[a-zA-Z0-9._-]+==' "$target" | sed 's/ .*//' | sort >"$before" || :
-    set -- pip compile -q --python-version 3.10 --generate-hashes --no-emit-index-url \
-        --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-        "requirements/$purpose.in" -o "$target"
-    [ "$purpose" = run ] || set -- "$@" -c requirements/run.txt
-    "$uv" "$@"
-    grep -E '^[a-zA-Z0-9._-]+==' "$target" | sed 's/ .*//' | sort | diff "$before" - |
-        grep '^[<>]' | sed 's/^</- /; s/^>/+ /' || true
+    pins "$target" >"$before"
+    [ -n "${KEEP:-}" ] || set -- --upgrade "$@"
+    # No address of an index: the lock holds wherever the packages come from.
+    "$uv" pip compile -q --generate-hashes --no-emit-index-url --no-emit-find-links \
+        --no-annotate --custom-compile-command "make lock" "$@" -o "$target"
+    moved=$(pins "$target" | diff "$before" - | sed -n 's/^</  -/p; s/^>/  +/p')
+    printf '%s: %s\n' "requirements/$target" "${moved:+moved
+}${moved:-nothing moved}"
     rm -f "$before"
-done
+}
+
+lock() { # stack, options
+    stack=$1
+    shift
+    compile "$stack-run.txt" "$@" run.in "$stack.in"
+    compile "$stack-dev.txt" "$@" run.in "$stack.in" dev.in -c "$stack-run.txt"
+}
+
+lock legacy --python-version 3.10 --python-platform x86_64-manylinux_2_36
+# One file for every Python of the stack.
+lock modern --python-version 3.11 --universal

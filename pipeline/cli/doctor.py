@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
-import sys
 from typing import Any
 
 import typer
 
+from models import stack
 from pipeline.cli.app import DebugOption, JsonOption
 
 #: Package, what it is for, whether the pipeline needs it, how to mend its absence.
@@ -58,24 +57,11 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:
 
 def examine() -> list[dict[str, Any]]:
     """One fact per row: `what`, `found`, `for`, `state`, `next`."""
-    good_python = sys.version_info[:2] == (3, 10)
-    checks = [
-        _check(
-            "Python",
-            platform.python_version(),
-            "tfx 1.16 needs 3.10",
-            good_python,
-            "install Python 3.10, remove .venv and `make install`",
-        ),
-        _check("C library", " ".join(platform.libc_ver()), "", True, ""),
-    ]
+    checks = [*_stack(), _check("C library", " ".join(platform.libc_ver()), "", True, "")]
     for name, purpose, needed, mend in _PACKAGES:
-        try:
-            found, there = importlib.metadata.version(name), True
-        except importlib.metadata.PackageNotFoundError:
-            found, there = "not installed", False
-        check = _check(name, found, purpose, there, mend)
-        if not there and not needed:
+        found = stack.version(name)
+        check = _check(name, found or "not installed", purpose, found is not None, mend)
+        if found is None and not needed:
             check["state"] = "optional"
         checks.append(check)
     free = shutil.disk_usage(os.getcwd()).free / 1e9
@@ -89,6 +75,27 @@ def examine() -> list[dict[str, Any]]:
         )
     )
     return checks
+
+
+def _stack() -> list[dict[str, Any]]:
+    """Which stack is installed and why, and whether this Python is one of its own."""
+    current = stack.current()
+    if current is None:
+        known = " or ".join(f"{s.tfx} ({s.name})" for s in (stack.MODERN, stack.LEGACY))
+        return [
+            _check("stack", "none", f"tfx {known}", False, "make install"),
+            _check("Python", platform.python_version(), "", True, ""),
+        ]
+    return [
+        _check("stack", current.name, stack.reason() or f"tfx {current.tfx}", True, ""),
+        _check(
+            "Python",
+            platform.python_version(),
+            f"tfx {current.tfx} is locked for {current.python_range}",
+            current.takes_this_python(),
+            "remove .venv and `make install`, which takes a Python that fits",
+        ),
+    ]
 
 
 def _check(what: str, found: str, purpose: str, good: bool, mend: str) -> dict[str, Any]:

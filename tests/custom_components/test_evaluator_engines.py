@@ -15,6 +15,7 @@ import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import BoolValue, Int32Value
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorflow_model_analysis.proto import config_pb2
 from test_evaluator_fixtures import (
     BINARY,
     MULTICLASS,
@@ -194,14 +195,14 @@ def _metric(class_name: str, **settings):
 
 CHANGES = {
     "example weights": lambda changed, metrics: metrics.example_weights.MergeFrom(
-        tfma.ExampleWeightOptions(weighted=True)
+        config_pb2.ExampleWeightOptions(weighted=True)
     ),
     "query key": lambda changed, metrics: setattr(metrics, "query_key", "hour"),
     "top k": lambda changed, metrics: metrics.binarize.top_k_list.values.append(2),
     "k": lambda changed, metrics: metrics.binarize.k_list.values.append(2),
     "micro average": lambda changed, metrics: setattr(metrics.aggregate, "micro_average", True),
     "class weights": lambda changed, metrics: metrics.aggregate.MergeFrom(
-        tfma.AggregationOptions(micro_average=True, class_weights={0: 1.0})
+        config_pb2.AggregationOptions(micro_average=True, class_weights={0: 1.0})
     ),
     "outputs": lambda changed, metrics: metrics.output_names.append("other"),
     "confidence intervals": lambda changed, metrics: (

@@ -204,8 +204,10 @@ def test_parquet_types(tmp_path):
         "nested": pa.array([[1], [2]]),
         "digits": pa.array(["1", "2"]),
     }
-    if pa.__version__.split(".")[0] < "11":
-        columns.pop("half")  # Parquet has no such type there
+    try:
+        pq.write_table(pa.table({"half": columns["half"]}), tmp_path / "t.parquet")
+    except pa.ArrowNotImplementedError:  # Parquet files have no such type there
+        columns.pop("half")
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     table = reader.read_table(str(tmp_path / "t.parquet"))
     expected = {

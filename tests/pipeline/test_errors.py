@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from models import stack
 from tests.conftest import Flywheel
 
 CONFIG = (
@@ -130,7 +131,10 @@ def test_init_keeps_a_config_that_exists(flywheel):
 
 def test_doctor_tells_what_is_there(flywheel):
     checks = {c["what"]: c for c in flywheel.json("doctor")["checks"]}
-    assert checks["tfx"]["found"] == "1.16.0" and checks["tfx"]["state"] == "ok"
+    current = stack.current()
+    assert checks["tfx"]["found"].startswith(f"{current.tfx}.") and checks["tfx"]["state"] == "ok"
+    assert checks["stack"]["found"] == current.name
+    assert checks["Python"]["state"] == "ok" and current.python_range in checks["Python"]["for"]
 
 
 def test_debug_shows_the_trace(flywheel):

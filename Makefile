@@ -8,7 +8,7 @@ export STACK
 BIN := $(VENV)/bin
 export PYTHONWARNINGS := ignore
 
-.PHONY: help install run test test-fast lint docs lock clean
+.PHONY: help install run test test-fast lint docs lock image clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,10 @@ docs: $(VENV)/.dev  ## Write docs/configuration.md from the typed config
 
 lock:  ## Lock the newest versions of both stacks, and list what moved (KEEP=1: only what is needed)
 	@sh scripts/lock.sh
+
+image:  ## Build the image flywheel:modern (STACK=legacy BASE=python:3.10-slim-bookworm: the other)
+	docker build -f deploy/Dockerfile -t flywheel:$(or $(STACK),modern) \
+		$(if $(STACK),--build-arg STACK=$(STACK)) $(if $(BASE),--build-arg BASE=$(BASE)) .
 
 clean:  ## Remove what runs and installs left
 	rm -rf .venv .venv-* .flywheel deployed build *.egg-info

@@ -47,9 +47,11 @@ class Flywheel:
             )
         return done
 
-    def json(self, *arguments: str, check: int | None = 0, timeout: float = 600) -> dict:
+    def json(
+        self, *arguments: str, check: int | None = 0, timeout: float = 600, **environment: str
+    ) -> dict:
         """The object it ends with under `--json`."""
-        done = self(*arguments, "--json", check=check, timeout=timeout)
+        done = self(*arguments, "--json", check=check, timeout=timeout, **environment)
         return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -61,7 +63,10 @@ def flywheel(tmp_path: pathlib.Path) -> Flywheel:
 
 @pytest.fixture(scope="session")
 def taxi(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flywheel, dict]:
-    """A first run on the taxi demo: the command in its folder, and the run's result."""
+    """A first run on the taxi demo: the command in its folder, and the run's result.
+
+    Warnings go into the run's log, where a test looks for those that are ours.
+    """
     command = Flywheel(tmp_path_factory.mktemp("taxi"))
     command("init", "demo:chicago-taxi")
-    return command, command.json("run")
+    return command, command.json("run", PYTHONWARNINGS="default")

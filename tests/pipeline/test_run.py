@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -81,6 +82,24 @@ def artifact(command: Flywheel, key: str, name: str = "") -> pathlib.Path:
     """A file of an artifact of the first run in the folder."""
     first = command.json("runs", "list")[-1]["run_id"]
     return pathlib.Path(command.json("runs", "show", first)["artifacts"][key]) / name
+
+
+def test_our_lines_call_nothing_deprecated(taxi):
+    """Warnings are on in this run: Python names the file and line that earned each."""
+    _, result = taxi
+    log = pathlib.Path(result["log"]).read_text("utf-8")
+    warned = [line for line in log.splitlines() if re.match(r"\S+\.py:\d+: \w*Warning: ", line)]
+    assert warned  # TensorFlow and TFX earn some among themselves
+    ours = tuple(
+        f"{ROOT}/{name}/" for name in ("models", "custom_components", "monitoring", "pipeline")
+    )
+    assert not [line for line in warned if line.startswith(ours)]
+
+
+def test_no_temporary_file_outlives_a_run(taxi, tmp_path):
+    command, _ = taxi
+    command("run", "--force", check=None, TMPDIR=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tfdv_reads_statistics_schema_and_anomalies(taxi):

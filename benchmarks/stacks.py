@@ -32,8 +32,7 @@ def last_line(python: list[str], folder: pathlib.Path, *arguments: str) -> str:
         [*python, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

@@ -141,7 +141,9 @@ def test_debug_shows_the_trace(flywheel):
     assert "Traceback" in flywheel("run", "--debug", check=2).stderr
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["init"], ["runs"], ["models"], ["predict"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["init"], ["runs"], ["models"], ["predict"], ["benchmark"]]
+)
 def test_help_teaches_without_tensorflow(command, flywheel, tmp_path: pathlib.Path):
     done = flywheel(*command, "--help", PYTHONPROFILEIMPORTTIME="1")
     assert "Usage: flywheel" in done.stdout

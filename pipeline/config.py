@@ -142,8 +142,7 @@ def _check(config: Config, where: str) -> None:
             f"In {where}, `features` names no column to learn from.",
             next="Set at least one column to `numeric` or `categorical`.",
         )
-    for name in config.quantizer.recipes:
-        recipes.get(name)
+    config.quantizer.chosen()
     if not config.quantizer.recipes:
         raise ConfigError(
             "NO_RECIPES",

@@ -38,6 +38,14 @@ EXAMPLE: dict[str, Any] = {
         "started_at": "ignore",
     },
     "validation.policy": {"DRIFT_NUMERIC": "block", "COLUMN_NEW": "ignore"},
+    "quantizer.custom_recipes": {
+        "int8_narrow": {
+            "weights": "int8",
+            "activations": "int8",
+            "ranges": "aware",
+            "tables": {"width": 2},
+        }
+    },
     "evaluation.slices": [["payment_type"]],
     "evaluation.thresholds": {"auc": 0.8, "log_loss": 0.5},
 }

@@ -55,6 +55,15 @@ class Flywheel:
         return json.loads(done.stdout.splitlines()[-1])
 
 
+def children(process: int) -> list[int]:
+    """The processes that this one started."""
+    return [
+        int(child)
+        for task in pathlib.Path(f"/proc/{process}/task").iterdir()
+        for child in (task / "children").read_text("ascii").split()
+    ]
+
+
 @pytest.fixture
 def flywheel(tmp_path: pathlib.Path) -> Flywheel:
     """The command in an empty folder."""

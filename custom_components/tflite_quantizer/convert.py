@@ -10,22 +10,20 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from custom_components.tflite_quantizer.recipes import Recipe
+from custom_components.tflite_quantizer import tables
+from custom_components.tflite_quantizer.recipe import Recipe
+from custom_components.tflite_quantizer.slim import slim
+from custom_components.tflite_quantizer.student import Student
 from models import bundle
 from models.graph import Serving
-from models.losses import distillation_objective
-from models.options import DistillationOptions, NetworkOptions
 from models.predictor import SIGNATURE
 from models.rows import Rows
-from models.spec import ModelSpec
-from models.training import fit
 
 #: Operations that stay in float when the dense layers become integers.
 _FLOAT_OPERATIONS = (
     "ADD ARG_MAX CAST CONCATENATION DIV EQUAL EXP GATHER HASHTABLE_FIND LOGISTIC MAXIMUM MINIMUM "
-    "MUL NOT_EQUAL RELU RESHAPE SELECT SELECT_V2 SOFTMAX SUB SUM TILE"
+    "MUL NOT_EQUAL RELU RESHAPE SELECT SELECT_V2 SOFTMAX SPLIT SPLIT_V STRIDED_SLICE SUB SUM TILE"
 ).split()
-_QAT_LEARNING_RATE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Job:
       output: Where the TFLite file goes.
       rows: `.npz` with the training rows as `Rows` (numeric, ids, labels), the
         teacher's logits, and `input:<tensor>` arrays of representative rows.
-      qat_epochs: Passes of quantization-aware fine-tuning.
+      qat_epochs: Passes of every fine-tuning.
       seed: Of fine-tuning.
     """
 
@@ -52,20 +50,56 @@ class Job:
 
 def convert(job: Job) -> None:
     """Writes the TFLite file of a job."""
-    spec, options, network = bundle.load(job.bundle)
+    recipe = job.recipe
     with np.load(job.rows, allow_pickle=True) as data:
-        if job.recipe.ranges == "aware":
-            network = quantization_aware(spec, options, network, data, job.qat_epochs, job.seed)
+        student = tables.reduce(_student(job, data), recipe)
+        network = compressed(student, recipe)
         representative = None
-        if job.recipe.ranges == "representative":
+        if recipe.ranges == "representative":
             representative = {
                 name[len("input:") :]: data[name]
                 for name in data.files
                 if name.startswith("input:")
             }
-    content = to_tflite(Serving(spec, network), job.recipe, representative)
+    content = to_tflite(student.serving(network), recipe, representative)
     with open(job.output, "wb") as file:
         file.write(content)
+
+
+def _student(job: Job, data) -> Student:
+    spec, options, network = bundle.load(job.bundle)
+    train, valid = (
+        Rows(data[f"{split}:numeric"], data[f"{split}:ids"], data[f"{split}:labels"])
+        for split in ("train", "eval")
+    )
+    return Student(
+        contract=spec,
+        spec=spec,
+        options=options,
+        network=network,
+        train=train,
+        valid=valid,
+        teacher_logits=data["teacher_logits"],
+        epochs=job.qat_epochs,
+        seed=job.seed,
+    )
+
+
+def compressed(student: Student, recipe: Recipe) -> tf_keras.Model:
+    """The network after the recipe's pruning, clustering and simulated quantization."""
+    if not (recipe.sparsity or recipe.clustering or recipe.ranges == "aware"):
+        return student.network
+    from custom_components.tflite_quantizer import compress  # TFMOT takes a second to import
+
+    if recipe.sparsity:
+        student = compress.prune(student, recipe.sparsity)
+    if recipe.clustering:
+        student = compress.cluster(student, recipe.clustering, keep_zeros=bool(recipe.sparsity))
+    if recipe.ranges == "aware":
+        return compress.quantization_aware(
+            student, zeros=bool(recipe.sparsity), clusters=bool(recipe.clustering)
+        )
+    return student.network
 
 
 def to_tflite(
@@ -75,16 +109,34 @@ def to_tflite(
 
     Args:
       serving: The graph over raw features.
-      recipe: Precision.
+      recipe: Precision, and whether the file is made slim.
       representative: Tensor name to `[rows, 1]`, for recipes that need it.
     """
+    content = _converted(serving, recipe, representative)
+    if not recipe.slim:
+        return content
+    if recipe.weights == "int8" and recipe.least_elements is None:
+        return slim(content)
+    return slim(content, recipe.weights, recipe.least_elements or 1)
+
+
+def _converted(
+    serving: Serving, recipe: Recipe, representative: dict[str, np.ndarray] | None
+) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(serving, folder, signatures={SIGNATURE: serving.function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        if recipe.weights != "float32":
+        if recipe.weights == "int8" or (recipe.weights == "float16" and not recipe.slim):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if recipe.weights == "float16":
+        if recipe.weights == "float16":  # made slim, only weights and tables are (see slim.py)
             converter.target_spec.supported_types = [tf.float16]
+        if recipe.activations == "int16":
+            converter.representative_dataset = lambda: _one_by_one(representative)
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+                tf.lite.OpsSet.TFLITE_BUILTINS,
+            ]
+            return converter.convert()
         if recipe.ranges != "representative":
             return converter.convert()
         last_layer = _last_layer(converter.convert())
@@ -116,48 +168,3 @@ def _one_by_one(inputs: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, 
     """One row at a time: the calibrator has crashed on larger batches."""
     for row in range(len(next(iter(inputs.values())))):
         yield SIGNATURE, {name: x[row : row + 1] for name, x in inputs.items()}
-
-
-def quantization_aware(
-    spec: ModelSpec,
-    options: NetworkOptions,
-    network: tf_keras.Model,
-    data,
-    epochs: int,
-    seed: int,
-) -> tf_keras.Model:
-    """The network fine-tuned with its hidden layers' quantization simulated."""
-    import tensorflow_model_optimization as tfmot
-
-    quantize = tfmot.quantization.keras
-    # A copy first: annotating in place changes the source and spoils the next technique.
-    copy = tf_keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-
-    def annotate(layer):
-        # The last layer stays in float: in 8 bits its answers would be 256 different ones.
-        if isinstance(layer, tf_keras.layers.Dense) and layer.name != "logits":
-            return quantize.quantize_annotate_layer(layer)
-        return layer
-
-    aware = quantize.quantize_apply(tf_keras.models.clone_model(copy, clone_function=annotate))
-    train, valid = (
-        Rows(data[f"{split}:numeric"], data[f"{split}:ids"], data[f"{split}:labels"])
-        for split in ("train", "eval")
-    )
-    teacher = data["teacher_logits"]
-    fit(
-        aware,
-        spec,
-        train,
-        valid,
-        options.model_copy(
-            update={"epochs": epochs, "learning_rate": _QAT_LEARNING_RATE, "dropout": 0.0}
-        ),
-        name="quantization-aware",
-        usual_epochs=epochs,
-        objective=distillation_objective(spec, DistillationOptions()),
-        teacher_logits=teacher,
-        seed=seed,
-    )
-    return aware

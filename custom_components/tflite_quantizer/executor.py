@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import gzip
 import json
 import logging
 import os
@@ -16,15 +15,15 @@ import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from custom_components.tflite_quantizer import recipes
+from custom_components.tflite_quantizer import coverage, needs, picks, recipes
 from custom_components.tflite_quantizer.convert import Job, convert
+from custom_components.tflite_quantizer.measure import measure
 from custom_components.tflite_quantizer.options import QuantizerOptions
-from custom_components.tflite_quantizer.variant import Variant, choose
+from custom_components.tflite_quantizer.variant import Variant
 from models import bundle, examples, isolation, metrics, progress
-from models.benchmark import benchmark
 from models.errors import FlywheelError
 from models.graph import Preprocessor
-from models.predictor import SERVING_FOLDER, TFLITE_FILE, Predictor, TFLiteRunner, by_tensor
+from models.predictor import SERVING_FOLDER, TFLITE_FILE, by_tensor
 from models.rows import Rows, preprocess
 from models.spec import ModelSpec
 from models.student import answers, labels_of
@@ -45,7 +44,7 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         options = QuantizerOptions.model_validate_json(exec_properties["options"])
-        chosen_recipes = [recipes.get(name) for name in options.recipes]
+        chosen_recipes = options.chosen()
         source = artifact_utils.get_single_uri(input_dict["model"])
         teacher_source = artifact_utils.get_single_uri(input_dict["teacher"])
         folder = artifact_utils.get_single_uri(output_dict["variants"])
@@ -53,7 +52,7 @@ class Executor(base_executor.BaseExecutor):
 
         isolation.warm_up(PRELOAD)
         progress.doing("reading examples")
-        spec, _, network = bundle.load(source)
+        spec, shape, network = bundle.load(source)
         _, _, teacher = bundle.load(teacher_source)
         preprocessor = Preprocessor(spec)
         train, valid = (
@@ -66,6 +65,11 @@ class Executor(base_executor.BaseExecutor):
             for split in ("train", "eval")
         )
         float_logits = predict_logits(network, spec, valid)
+        skipped = {
+            recipe.name: reason
+            for recipe in chosen_recipes
+            if (reason := needs.reason_to_skip(recipe, spec, shape, len(train)))
+        }
         with tempfile.TemporaryDirectory() as scratch:
             rows = os.path.join(scratch, "rows.npz")
             _write_rows(
@@ -86,69 +90,32 @@ class Executor(base_executor.BaseExecutor):
                     exec_properties["seed"],
                 )
                 for name, recipe, model in (
-                    *((recipe.name, recipe, source) for recipe in chosen_recipes),
+                    *((r.name, r, source) for r in chosen_recipes if r.name not in skipped),
                     (TEACHER_NAME, recipes.get("float32"), teacher_source),
                 )
             }
-            failed = _convert_all(jobs, options)
+            failed = {**skipped, **_convert_all(jobs, options)}
         made = {name: job.output for name, job in jobs.items() if name not in failed}
-        progress.doing(f"timing {len(made)} files")
-        timings = benchmark(made, by_tensor(spec, valid.inputs))
-        reference_answers = answers(spec, float_logits)
-        labels = labels_of(spec, valid)
-        reference = metrics.score(spec.task, labels, reference_answers)
-        variants = []
-        for recipe in chosen_recipes:
-            if recipe.name in failed:
-                variants.append(
-                    Variant(recipe.name, recipe.name, state="skipped", reason=failed[recipe.name])
-                )
-                continue
-            predictions = _predict(spec, made[recipe.name], valid)
-            variants.append(
-                Variant(
-                    recipe.name,
-                    recipe.name,
-                    **_size(made[recipe.name]),
-                    metrics=metrics.score(spec.task, labels, predictions),
-                    agreement=metrics.agreement(spec.task, reference_answers, predictions),
-                    latency_us={
-                        "p50": timings[recipe.name].p50,
-                        "p90": timings[recipe.name].p90,
-                    },
-                    rows_per_s=timings[recipe.name].rows_per_s,
-                )
-            )
-        primary = metrics.PRIMARY[spec.task]
-        variants = choose(
-            spec.task, variants, reference.get(primary, float("nan")), options.max_drop
-        )
+        reference = answers(spec, float_logits)
+        measured = measure(spec, valid, made, reference, options.min_slice_rows)
+        variants = [
+            Variant(recipe.name, recipe.name, state="skipped", reason=failed[recipe.name])
+            if recipe.name in failed
+            else Variant(recipe.name, recipe.name, **measured.files[recipe.name])
+            for recipe in chosen_recipes
+        ]
+        variants = picks.decide(variants, options.limits(), options.pick)
         shipped = next((v for v in variants if v.state == "shipped"), None)
-        teacher_row: dict[str, Any] = {}
-        if TEACHER_NAME in made:
-            teacher_row = {
-                **_size(made[TEACHER_NAME]),
-                "metrics": metrics.score(
-                    spec.task, labels, _predict(spec, made[TEACHER_NAME], valid)
-                ),
-                "latency_us": {
-                    "p50": timings[TEACHER_NAME].p50,
-                    "p90": timings[TEACHER_NAME].p90,
-                },
-                "rows_per_s": timings[TEACHER_NAME].rows_per_s,
-            }
         report = {
-            "primary_metric": primary,
+            "primary_metric": metrics.PRIMARY[spec.task],
             "max_drop": options.max_drop,
-            "student": {"metrics": reference},
-            "teacher": teacher_row,
+            "limits": dataclasses.asdict(options.limits()),
+            "pick": options.pick,
+            "student": {"metrics": metrics.score(spec.task, labels_of(spec, valid), reference)},
+            "teacher": measured.files.get(TEACHER_NAME, {}),
             "variants": [v.to_dict() for v in variants],
-            "timing": {
-                "interpreter": "LiteRT, 1 thread",
-                "runs": next(iter(timings.values())).runs if timings else 0,
-                "batch": next(iter(timings.values())).batch if timings else 0,
-            },
-            "recipes": {r.name: dataclasses.asdict(r) for r in chosen_recipes},
+            "timing": measured.timing,
+            "recipes": {r.name: r.to_dict() for r in chosen_recipes},
             "rows": {"train": len(train), "eval": len(valid)},
         }
         with open(os.path.join(folder, REPORT_FILE), "w", encoding="utf-8") as file:
@@ -186,7 +153,7 @@ def _convert_all(jobs: dict[str, Job], options: QuantizerOptions) -> dict[str, s
             failed[name] = str(error)
 
     # Fine-tuning takes longest: it starts first.
-    order = sorted(jobs, key=lambda name: jobs[name].recipe.ranges != "aware")
+    order = sorted(jobs, key=lambda name: not jobs[name].recipe.fine_tunes)
     workers = max(1, min(len(order), os.cpu_count() or 1))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for done, finished in enumerate(pool.map(one, order), 1):
@@ -204,7 +171,7 @@ def _write_rows(
     representative: int,
 ) -> None:
     """Everything a converting process may need, in one file."""
-    picked = np.unique(np.linspace(0, len(train) - 1, representative).astype(int))
+    picked = coverage.representative(train, representative)
     np.savez(
         path,
         teacher_logits=teacher_logits,
@@ -215,16 +182,3 @@ def _write_rows(
         },
         **{f"input:{name}": x[picked] for name, x in by_tensor(spec, train.inputs).items()},
     )
-
-
-def _predict(spec: ModelSpec, path: str, rows: Rows) -> np.ndarray:
-    return Predictor(spec, TFLiteRunner(path)).predict_inputs(rows.inputs)
-
-
-def _size(path: str) -> dict[str, int]:
-    with open(path, "rb") as file:
-        content = file.read()
-    return {
-        "bytes": len(content),
-        "gzip_bytes": len(gzip.compress(content, 9, mtime=0)),
-    }

@@ -1,40 +1,66 @@
 """Recipes: how a variant is made, as data.
 
-A recipe names what happens to the weights and the activations of the dense
-layers, and how the activations' ranges are found. Preprocessing always stays in
-float: raw ranges share one scale with missing-value marks otherwise, which cost
-1.4 AUC points when measured. A user adds one with `register(Recipe(...))`.
+A recipe names what happens to the weights, the activations and the tables of a
+float network, and how. It is made of frozen dataclasses, goes to JSON and back
+(`to_dict`, `from_dict`), and joins the registry with `register(Recipe(...))` or
+under `quantizer.custom_recipes` in flywheel.yaml. Those that come with Flywheel
+are in `builtin.py`. Imports no TensorFlow.
+
+Preprocessing always stays in float: raw ranges share one scale with missing-value
+marks otherwise, which cost 1.4 AUC points when measured.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
+import pydantic
+
+from custom_components.tflite_quantizer.builtin import RECIPES
+from custom_components.tflite_quantizer.recipe import Clustering, Recipe, Sparsity, Tables
 from models.errors import ConfigError
+from models.text import did_you_mean
 
+__all__ = ["Clustering", "Recipe", "Sparsity", "Tables", "from_dict", "get", "names", "register"]
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How to turn a float network into a TFLite file.
-
-    Attributes:
-      name: Unique, lower snake case.
-      weights: Type the weights are stored in.
-      activations: `int8` computes the dense layers in integers.
-      ranges: Where the activations' ranges come from: nothing, representative
-        rows after training, or fine-tuning with simulated quantization.
-      summary: One sentence for people.
-    """
-
-    name: str
-    weights: Literal["float32", "float16", "int8"]
-    activations: Literal["float", "int8"] = "float"
-    ranges: Literal["none", "representative", "aware"] = "none"
-    summary: str = ""
-
-
+_ADAPTER: pydantic.TypeAdapter[Recipe] = pydantic.TypeAdapter(Recipe)
 _REGISTRY: dict[str, Recipe] = {}
+
+
+def from_dict(fields: Mapping[str, Any]) -> Recipe:
+    """A recipe from its fields; what is left out has its default.
+
+    Raises:
+      ConfigError: RECIPE_INVALID, naming every key that is unknown or wrong.
+    """
+    name = fields.get("name", "?")
+    try:
+        # Through JSON, so that lists become tuples and types are checked as in a file.
+        return _ADAPTER.validate_python(dict(fields))
+    except pydantic.ValidationError as error:
+        problems = [_problem(found) for found in error.errors()]
+        raise ConfigError(
+            "RECIPE_INVALID",
+            f"The recipe `{name}` cannot be read: {'; '.join(problems)}.",
+            next="Known keys: "
+            + ", ".join(f.name for f in dataclasses.fields(Recipe))
+            + "; docs/optimization.md describes them.",
+            cases=[{"recipe": name, "problem": problem} for problem in problems],
+        ) from None
+
+
+def _problem(found: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in found["loc"])
+    if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        owner = {"sparsity": Sparsity, "clustering": Clustering, "tables": Tables}.get(
+            str(found["loc"][0]) if len(found["loc"]) > 1 else "", Recipe
+        )
+        known = [f.name for f in dataclasses.fields(owner)]
+        return f"unknown key `{key}`.{did_you_mean(str(found['loc'][-1]), known)}".rstrip(".")
+    text = found["msg"].removeprefix("Value error, ")
+    return f"`{key}`: {text}" if key else text
 
 
 def register(recipe: Recipe) -> Recipe:
@@ -50,43 +76,27 @@ def names() -> tuple[str, ...]:
     return tuple(_REGISTRY)
 
 
-def get(name: str) -> Recipe:
+def get(name: str, custom: Mapping[str, Mapping[str, Any]] | None = None) -> Recipe:
     """The recipe of that name.
 
-    Raises:
-      ConfigError: UNKNOWN_RECIPE, naming the closest.
-    """
-    if name not in _REGISTRY:
-        from models.text import did_you_mean
+    Args:
+      name: Of a registered recipe or of a key of `custom`.
+      custom: Name to fields, as `quantizer.custom_recipes` holds them.
 
+    Raises:
+      ConfigError: UNKNOWN_RECIPE, naming the closest; RECIPE_INVALID.
+    """
+    if custom and name in custom:
+        return from_dict({**custom[name], "name": name})
+    if name not in _REGISTRY:
+        known = (*_REGISTRY, *(custom or ()))
         raise ConfigError(
             "UNKNOWN_RECIPE",
-            f"There is no quantization recipe {name!r}.{did_you_mean(name, _REGISTRY)}",
-            next=f"Known recipes: {', '.join(_REGISTRY)}.",
+            f"There is no quantization recipe {name!r}.{did_you_mean(name, known)}",
+            next=f"Known recipes: {', '.join(known)}.",
         )
     return _REGISTRY[name]
 
 
-register(Recipe("float32", "float32", summary="The student as trained."))
-register(Recipe("float16", "float16", summary="Weights stored in 16 bits, computed in 32."))
-register(
-    Recipe("dynamic_range", "int8", summary="Large weights stored in 8 bits, activations float.")
-)
-register(
-    Recipe(
-        "int8_ptq",
-        "int8",
-        "int8",
-        "representative",
-        "Dense layers in 8-bit integers, ranges from representative train rows.",
-    )
-)
-register(
-    Recipe(
-        "int8_qat",
-        "int8",
-        "int8",
-        "aware",
-        "Dense layers in 8-bit integers, fine-tuned with simulated quantization.",
-    )
-)
+for _recipe in RECIPES:
+    register(_recipe)

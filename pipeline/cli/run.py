@@ -183,8 +183,9 @@ def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:
     made = {name for v in variants for name in v["metrics"]}
     metric = next((name for name in ("auc", "r2", "accuracy") if name in made), "quality")
     table.add_column("variant")
-    for name in ("bytes", "gzip", f"{metric} (eval)", "p50 µs", "rows/s"):
+    for name in ("bytes", "gzip", f"{metric} (eval)", "loss (95 %)", "p50 µs"):
         table.add_column(name, justify="right")
+    table.add_column("against float32")
     table.add_column("")
     for v in variants:
         made = v["bytes"] is not None
@@ -193,11 +194,27 @@ def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:
             f"{v['bytes']:,}" if made else "–",
             f"{v['gzip_bytes']:,}" if made else "–",
             _number(v["metrics"].get(metric)),
+            _loss(v),
             f"{v['latency_us']['p50']:.0f}" if made else "–",
-            f"{v['rows_per_s']:,.0f}" if made else "–",
+            _speed(v),
             marks.get(v["state"], v["state"]),
         )
     return table
+
+
+def _loss(variant: dict[str, Any]) -> str:
+    """The interval of what is lost against the float student."""
+    drop = (variant.get("quality") or {}).get("overall") or {}
+    if drop.get("low") is None:
+        return "–"
+    return "none" if drop["low"] == drop["high"] == 0 else f"{drop['low']:+.4f} {drop['high']:+.4f}"
+
+
+def _speed(variant: dict[str, Any]) -> str:
+    """What the file gains, in words, and the ratio of latencies behind them."""
+    ratio = (variant.get("latency_ratio") or {}).get("point")
+    words = variant.get("verdict") or ""
+    return f"{words} [dim]×{ratio:.2f}[/]" if ratio and words else words
 
 
 def _number(value: float | None) -> str:

@@ -32,10 +32,15 @@ def section(inputs: Inputs) -> dict[str, Any]:
     for row in rows:
         row["ratio"] = _ratio(row.get("bytes"), teacher.get("bytes"))
         row["delta"] = _delta(row["value"], student)
+        overall = (row.get("quality") or {}).get("overall") or {}
+        row["loss"] = _interval(overall)
+        row["worst"] = _worst(row)
         row["summary"] = ((report.get("recipes") or {}).get(row.get("recipe")) or {}).get("summary")
     return {
         "metric": metric,
         "max_drop": drop,
+        "max_drop_slice": (report.get("limits") or {}).get("max_drop_slice"),
+        "pick": report.get("pick"),
         "student": student,
         "floor": floor,
         "rows": rows,
@@ -111,6 +116,23 @@ def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
         if not front or y > front[-1][1]:
             front.append((x, y))
     return front
+
+
+def _interval(drop: dict[str, Any]) -> str:
+    """What is lost, between which bounds."""
+    low, high = drop.get("low"), drop.get("high")
+    if not words.is_number(low) or not words.is_number(high):
+        return words.NOTHING
+    return f"{words.signed(-high)} to {words.signed(-low)}"
+
+
+def _worst(row: dict[str, Any]) -> dict[str, Any] | None:
+    """The slice that may have lost most; None without a judged slice, or where nothing is lost."""
+    slices = (row.get("quality") or {}).get("slices") or []
+    worst = slices[0] if slices else None
+    if not worst or not worst.get("high"):
+        return None
+    return {**worst, "loss": _interval(worst)}
 
 
 def _ratio(value: float | None, teacher: float | None) -> float | None:

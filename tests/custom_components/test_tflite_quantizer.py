@@ -12,49 +12,7 @@ from tfx.types import standard_artifacts
 from custom_components.tflite_quantizer import recipes
 from custom_components.tflite_quantizer.executor import Executor
 from custom_components.tflite_quantizer.options import QuantizerOptions
-from custom_components.tflite_quantizer.variant import Variant, choose
 from models.errors import ConfigError, FlywheelError
-
-
-def variant(name: str, size: int, auc: float, **settings) -> Variant:
-    return Variant(name, name, size, size, {"auc": auc}, **settings)
-
-
-def states(variants) -> dict[str, str]:
-    return {v.name: v.state for v in variants}
-
-
-def test_the_smallest_that_keeps_the_quality_ships_and_the_others_hear_why():
-    found = choose(
-        "binary",
-        [
-            variant("float32", 900, 0.90),
-            variant("small", 300, 0.85),
-            variant("middle", 500, 0.899),
-            variant("none", 0, 0.0, state="skipped", reason="crashed (SIGABRT)"),
-        ],
-        reference=0.90,
-        max_drop=0.002,
-    )
-    assert states(found) == {
-        "float32": "eligible",
-        "small": "rejected",
-        "middle": "shipped",
-        "none": "skipped",
-    }
-    reasons = {v.name: v.reason for v in found}
-    assert "400 bytes larger than middle" in reasons["float32"]
-    assert "0.0500" in reasons["small"] and "0.002" in reasons["small"]
-    assert reasons["none"] == "crashed (SIGABRT)"
-
-
-def test_of_equal_size_the_better_ships():
-    found = choose("binary", [variant("a", 5, 0.9), variant("b", 5, 0.91)], 0.9, 0.01)
-    assert states(found) == {"a": "eligible", "b": "shipped"}
-
-
-def test_nothing_ships_when_nothing_is_good_enough():
-    assert states(choose("binary", [variant("a", 5, 0.5)], 0.9, 0.01)) == {"a": "rejected"}
 
 
 def test_unknown_recipes_name_the_closest():
@@ -76,13 +34,30 @@ class Hangs(recipes.Recipe):
         return time.sleep, (600,)
 
 
+class Greedy:
+    """Takes 4 GB as soon as something is asked of it."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return bytearray(4 * 1024**3)
+
+
+class Eats(recipes.Recipe):
+    """Arrives there as something greedy."""
+
+    def __reduce__(self):
+        return Greedy, ()
+
+
 @pytest.fixture
 def crashing_recipes():
-    for recipe in (Aborts("aborts", "int8"), Hangs("hangs", "int8")):
+    faulty = (Aborts("aborts", "int8"), Hangs("hangs", "int8"), Eats("eats", "int8"))
+    for recipe in faulty:
         recipes.register(recipe)
     yield
-    for name in ("aborts", "hangs"):
-        del recipes._REGISTRY[name]
+    for recipe in faulty:
+        del recipes._REGISTRY[recipe.name]
 
 
 def run(taxi, folder, **options) -> tuple[dict, str]:
@@ -115,13 +90,19 @@ def run(taxi, folder, **options) -> tuple[dict, str]:
 
 
 @pytest.mark.slow
-def test_a_recipe_that_crashes_or_hangs_costs_itself(taxi, tmp_path, crashing_recipes):
+def test_a_recipe_that_crashes_hangs_or_eats_costs_itself(taxi, tmp_path, crashing_recipes):
     report, _ = run(
-        taxi, tmp_path, recipes=("aborts", "float32", "hangs", "float16"), timeout_seconds=60
+        taxi,
+        tmp_path,
+        recipes=("aborts", "float32", "hangs", "eats", "int16x8", "float16"),
+        timeout_seconds=60,
+        memory_mb=2048,
     )
     found = {v["name"]: v for v in report["variants"]}
     assert found["aborts"]["state"] == "skipped" and "SIGABRT" in found["aborts"]["reason"]
     assert found["hangs"]["state"] == "skipped" and "60 s" in found["hangs"]["reason"]
+    assert found["eats"]["state"] == "skipped" and "2,048 MB" in found["eats"]["reason"]
+    assert found["int16x8"]["reason"].startswith("SKIPPED: int16x8 needs ")
     assert {found["float32"]["state"], found["float16"]["state"]} == {"shipped", "eligible"}
     shipped = (tmp_path / "chosen" / "Format-Serving" / "tflite").read_bytes()
     [name] = [n for n, v in found.items() if v["state"] == "shipped"]

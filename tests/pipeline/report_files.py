@@ -13,7 +13,8 @@ import numpy as np
 
 from custom_components.evaluator import verdict as evaluation
 from custom_components.schema_validator import verdict as validation
-from custom_components.tflite_quantizer.variant import Variant, choose
+from custom_components.tflite_quantizer import picks
+from custom_components.tflite_quantizer.variant import Variant
 from models.errors import Reason
 from monitoring import drift, summaries
 
@@ -229,24 +230,37 @@ def variants(task: str) -> dict[str, Any]:
             size // 2,
             metrics_of(task, quality),
             {"largest_difference": 0.03, "flip_rate": 0.0031},
-            {"p50": p50, "p90": p50 * 1.2},
-            2_021_510.13,
+            quality={
+                "overall": lost(0.9451 - quality, ROWS["eval"]),
+                "slices": [
+                    {"feature": "where", "value": "there", **lost(0.9461 - quality, 500)},
+                ],
+            },
+            latency_us={"p50": p50, "p90": p50 * 1.2},
+            latency_ratio={} if name == "float32" else {"point": p50 / 39.4},
+            rows_per_s=2_021_510.13,
+            verdict="reference" if name == "float32" else "smaller, as fast",
         )
 
-    made = choose(
-        task,
+    def lost(drop: float, rows: int) -> dict:
+        half = 0.001 if drop else 0.0
+        interval = {"low": drop - half, "high": drop + half}
+        return {"metric": QUALITY[task], "rows": rows, "drop": drop, **interval}
+
+    made = picks.decide(
         [
             variant("float32", 17892, 0.9451, 39.4),
             variant("int8_ptq", 16672, 0.81, 37.2),
             variant("int8_qat", 15200, 0.9446, 38.6),
             Variant("pruned", "pruned", state="skipped", reason="The converter ended by SIGABRT."),
         ],
-        0.9451,
-        0.003,
+        picks.Limits(max_drop=0.003, max_drop_slice=0.02),
     )
     return {
         "primary_metric": QUALITY[task],
         "max_drop": 0.003,
+        "limits": {"max_drop": 0.003, "max_drop_slice": 0.02},
+        "pick": "balanced",
         "student": {"metrics": metrics_of(task, 0.9451)},
         "teacher": {
             "bytes": 84288,

@@ -19,7 +19,7 @@ import yaml
 from sklearn import datasets
 
 from custom_components.example_gen.demo import find_demo
-from tests.conftest import ROOT, Flywheel
+from tests.conftest import ROOT, Flywheel, children
 
 pytestmark = pytest.mark.slow
 
@@ -90,16 +90,12 @@ def test_our_lines_call_nothing_deprecated(taxi):
     log = pathlib.Path(result["log"]).read_text("utf-8")
     warned = [line for line in log.splitlines() if re.match(r"\S+\.py:\d+: \w*Warning: ", line)]
     assert warned  # TensorFlow and TFX earn some among themselves
+    # protobuf's native code charges whoever called its caller: this one is TFX's.
+    warned = [line for line in warned if "label() is deprecated" not in line]
     ours = tuple(
         f"{ROOT}/{name}/" for name in ("models", "custom_components", "monitoring", "pipeline")
     )
     assert not [line for line in warned if line.startswith(ours)]
-
-
-def test_no_temporary_file_outlives_a_run(taxi, tmp_path):
-    command, _ = taxi
-    command("run", "--force", check=None, TMPDIR=str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_tfdv_reads_statistics_schema_and_anomalies(taxi):
@@ -361,15 +357,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(flywheel):
 
 def test_a_worker_that_is_killed_is_an_error_and_the_next_run_completes(flywheel):
     small_table(flywheel.folder)
-    process = start(flywheel)
+    temporary = flywheel.folder / "temporary"
+    temporary.mkdir()
+    process = start(flywheel, TMPDIR=str(temporary))
     wait_for_event(flywheel.folder, "Distiller")
-    subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=True)
+    for child in children(process.pid):
+        os.kill(child, signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in err
     assert codes(json.loads(out.splitlines()[-1])) == {"WORKER_DIED"}
-    again = flywheel.json("run", check=None)
+    again = flywheel.json("run", check=None, TMPDIR=str(temporary))
     assert again["state"] in ("pushed", "not_blessed")
     assert again["components"]["Trainer"] == "cached"
+    assert list(temporary.iterdir()) == []  # nothing outlives a run, killed or not
 
 
 def test_two_runs_at_once_the_second_is_told(flywheel):
@@ -384,12 +384,12 @@ def test_two_runs_at_once_the_second_is_told(flywheel):
         process.communicate(timeout=60)
 
 
-def start(command: Flywheel) -> subprocess.Popen[str]:
+def start(command: Flywheel, **environment: str) -> subprocess.Popen[str]:
     """`flywheel run --json` in the background, open to Ctrl-C whatever started the tests."""
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run", "--json"],
         cwd=command.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,152 @@
+"""Pruning, clustering and simulated quantization of the hidden dense layers, by TFMOT.
+
+TFMOT knows tf_keras only. The last layer, `logits`, is left alone: it is tiny, and in
+8 bits a model gives 256 different answers at most.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+    cluster as experimental,
+)
+from tensorflow_model_optimization.python.core.quantization.keras.collab_opts import (
+    cluster_preserve,
+    prune_preserve,
+)
+
+from custom_components.tflite_quantizer.recipe import Clustering, Sparsity
+from custom_components.tflite_quantizer.student import Student
+from models.training import Schedule
+
+_MASK_UPDATES = 20
+
+
+def hidden(layer: tf_keras.layers.Layer) -> bool:
+    """Whether a layer is compressed."""
+    return isinstance(layer, tf_keras.layers.Dense) and layer.name != "logits"
+
+
+def prune(student: Student, sparsity: Sparsity) -> Student:
+    """A student with the share of zeros that is asked for in every hidden kernel.
+
+    The first pass over train prunes on schedule, the others recover: `fit` keeps the
+    best epoch, which must not be one from before the zeros were there.
+
+    Raises:
+      ValueError: the zeros did not come out as asked.
+    """
+    steps = Schedule.of(student.options, len(student.train), 1).steps
+    every = max(1, steps // _MASK_UPDATES)
+    if sparsity.schedule == "polynomial" and sparsity.pattern != "m_by_n":
+        # The last update must fall on the last step: end_step - begin_step in whole intervals.
+        last = max(every, steps // every * every)
+        schedule = tfmot.sparsity.keras.PolynomialDecay(
+            0.0, sparsity.zeros, begin_step=0, end_step=last, frequency=every
+        )
+    else:
+        schedule = tfmot.sparsity.keras.ConstantSparsity(sparsity.zeros, 0, -1, every)
+    pattern = {
+        "unstructured": {},
+        "m_by_n": {"sparsity_m_by_n": (sparsity.m, sparsity.n)},
+        "block": {"block_size": sparsity.block, "block_pooling_type": "AVG"},
+    }[sparsity.pattern]
+
+    def annotate(layer):
+        if hidden(layer):
+            return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule, **pattern)
+        return layer
+
+    pruned = tf_keras.models.clone_model(student.clone(), clone_function=annotate)
+    wrappers = [x for x in pruned.layers if hasattr(x, "pruning_step")]
+    for wrapper in wrappers:  # what the callback UpdatePruningStep does when training begins
+        wrapper.pruning_step.assign(0)
+    student.fine_tune(pruned, "pruning", epochs=1)
+    student.fine_tune(pruned, "pruned")
+    for wrapper in wrappers:  # and what it does after an epoch
+        wrapper.pruning_obj.weight_mask_op()
+    network = _without_wrappers(student, pruned)
+    for layer in filter(hidden, network.layers):
+        _check_zeros(layer, sparsity)
+    return student.replace(network=network)
+
+
+def _check_zeros(layer: tf_keras.layers.Layer, sparsity: Sparsity) -> None:
+    kernel = layer.get_weights()[0]
+    found, asked = float(np.mean(kernel == 0.0)), sparsity.zeros
+    # Whole weights, whole blocks, rows whose end does not fill a group.
+    unit = {"unstructured": 1, "m_by_n": 0, "block": np.prod(sparsity.block)}[sparsity.pattern]
+    slack = unit / kernel.size + (sparsity.n / kernel.shape[0] if not unit else 0.0) + 1e-6
+    if sparsity.pattern == "block":
+        blocks = [-(-n // b) for n, b in zip(kernel.shape, sparsity.block, strict=True)]
+        slack += 1 / np.prod(blocks) + sparsity.block[0] / kernel.shape[0]
+    if found < asked - slack:
+        raise ValueError(
+            f"layer {layer.name} has {found:.1%} zeros after pruning, {asked:.1%} were asked for"
+        )
+
+
+def cluster(student: Student, clustering: Clustering, keep_zeros: bool) -> Student:
+    """A student with few distinct weights per hidden kernel.
+
+    Args:
+      student: Float.
+      clustering: How many.
+      keep_zeros: Zeros stay zeros, and are one of the values.
+    """
+    settings = {
+        "number_of_clusters": clustering.clusters,
+        "cluster_centroids_init": tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS,
+        **({"preserve_sparsity": True} if keep_zeros else {}),
+    }
+    cluster_weights = (
+        experimental.cluster_weights if keep_zeros else tfmot.clustering.keras.cluster_weights
+    )
+
+    def annotate(layer):
+        return cluster_weights(layer, **settings) if hidden(layer) else layer
+
+    clustered = tf_keras.models.clone_model(student.clone(), clone_function=annotate)
+    student.fine_tune(clustered, "clustering")
+    stripped = tfmot.clustering.keras.strip_clustering(clustered)
+    return student.replace(network=_without_wrappers(student, stripped))
+
+
+def _without_wrappers(student: Student, compressed: tf_keras.Model) -> tf_keras.Model:
+    """The compressed weights in a plain network."""
+    network = student.clone()
+    for layer in compressed.layers:
+        inner = getattr(layer, "layer", layer)
+        if inner.get_weights():
+            network.get_layer(inner.name).set_weights(inner.get_weights())
+    return network
+
+
+def quantization_aware(student: Student, zeros: bool, clusters: bool) -> tf_keras.Model:
+    """The network fine-tuned with its hidden layers' quantization simulated.
+
+    Args:
+      student: Float, pruned or clustered already.
+      zeros, clusters: What fine-tuning must keep.
+
+    Returns:
+      A network with quantizers in it, for export only.
+    """
+    quantize = tfmot.quantization.keras
+
+    def annotate(layer):
+        return quantize.quantize_annotate_layer(layer) if hidden(layer) else layer
+
+    annotated = tf_keras.models.clone_model(student.clone(), clone_function=annotate)
+    if clusters:
+        scheme = cluster_preserve.default_8bit_cluster_preserve_quantize_scheme
+        scheme = scheme.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity=zeros)
+    elif zeros:
+        scheme = prune_preserve.default_8bit_prune_preserve_quantize_scheme
+        scheme = scheme.Default8BitPrunePreserveQuantizeScheme()
+    else:
+        scheme = None
+    aware = quantize.quantize_apply(annotated, *([scheme] if scheme else []))
+    return student.fine_tune(aware, "quantization-aware")

@@ -1,0 +1,34 @@
+"""Which train rows calibrate: chosen so that they show everything once, not by chance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.rows import Rows
+
+
+def representative(rows: Rows, least: int) -> np.ndarray:
+    """Indices of rows that show every category and the extremes of every number.
+
+    Evenly spaced rows fill up to `least`; more come back only when more are needed
+    to see every category.
+
+    Args:
+      rows: Preprocessed rows of train.
+      least: How many, as far as there are as many.
+
+    Returns:
+      Sorted distinct indices, int `[n]`.
+    """
+    if not len(rows):
+        return np.zeros(0, int)
+    chosen = [np.unique(column, return_index=True)[1] for column in rows.ids.T]
+    for column in rows.numeric.T:
+        chosen.append(np.array([np.argmin(column), np.argmax(column)]))
+    must = np.unique(np.concatenate([np.zeros(1, int), *chosen]))
+    rest = np.setdiff1d(np.arange(len(rows)), must, assume_unique=True)
+    missing = min(least - len(must), len(rest))
+    if missing > 0:
+        spread = rest[np.linspace(0, len(rest) - 1, missing).astype(int)]
+        must = np.union1d(must, spread)
+    return must

@@ -1,0 +1,112 @@
+"""What a recipe needs of a model, said before any process is started. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+from custom_components.tflite_quantizer.recipe import Recipe
+from models.options import NetworkOptions
+from models.spec import ModelSpec
+
+#: Below this a fine-tuning pass has too few steps for a schedule to work on.
+_LEAST_TRAIN_ROWS = 32
+
+
+def reason_to_skip(
+    recipe: Recipe, spec: ModelSpec, options: NetworkOptions, train_rows: int
+) -> str | None:
+    """Why the recipe cannot work on this model: one sentence that names the cause.
+
+    Args:
+      recipe: What is asked for.
+      spec: The model's contract.
+      options: The network's shape.
+      train_rows: Rows to calibrate and to fine-tune on.
+
+    Returns:
+      `SKIPPED: <recipe> needs ...`, or None when nothing stands in the way.
+    """
+    for cause in (
+        _needs_rows(recipe, train_rows),
+        _needs_hidden(recipe, options),
+        _needs_width(recipe, spec, options),
+        _needs_float_preprocessing(recipe, spec),
+        _needs_categories(recipe, spec, options),
+    ):
+        if cause:
+            return f"SKIPPED: {recipe.name} needs {cause}."
+    return None
+
+
+def _needs_rows(recipe: Recipe, rows: int) -> str | None:
+    if recipe.fine_tunes and rows < _LEAST_TRAIN_ROWS:
+        return f"{_LEAST_TRAIN_ROWS} train rows to fine-tune on; there are {rows}"
+    if recipe.ranges == "representative" and not rows:
+        return "train rows to calibrate on; there are none"
+    return None
+
+
+def _needs_hidden(recipe: Recipe, options: NetworkOptions) -> str | None:
+    if options.hidden:
+        return None
+    for does, what in (
+        (recipe.sparsity, "to prune"),
+        (recipe.clustering, "to cluster"),
+        (recipe.activations != "float", "to compute in integers"),
+    ):
+        if does:
+            return (
+                f"a hidden layer {what}, and this network has none; its last layer stays in float, "
+                "or it would have 256 answers at most"
+            )
+    return None
+
+
+def _needs_width(recipe: Recipe, spec: ModelSpec, options: NetworkOptions) -> str | None:
+    """Layers large enough for the pattern."""
+    shapes = _hidden_shapes(spec, options)
+    sparsity, clustering = recipe.sparsity, recipe.clustering
+    for number, (inputs, units) in enumerate(shapes, 1):
+        where = f"hidden layer {number} has {inputs} x {units} weights"
+        if sparsity and sparsity.pattern == "m_by_n" and inputs < sparsity.n:
+            return f"{sparsity.n} inputs per layer for groups of {sparsity.n}; {where}"
+        if sparsity and sparsity.pattern == "block":
+            high, wide = sparsity.block
+            if inputs < high or units < wide:
+                return f"layers of at least one block of {high} x {wide}; {where}"
+        if clustering and inputs * units <= clustering.clusters:
+            return f"more than {clustering.clusters} weights per layer to cluster; {where}"
+    return None
+
+
+def _hidden_shapes(spec: ModelSpec, options: NetworkOptions) -> list[tuple[int, int]]:
+    """Inputs and units of each hidden layer; periodic vectors are as wide as the network's."""
+    from_numbers = len(spec.numeric)
+    if options.frequencies and spec.numeric:
+        from_numbers += 8 * len(spec.numeric)
+    widths = [from_numbers + len(spec.categorical) * options.embedding, *options.hidden]
+    return list(zip(widths, widths[1:], strict=False))
+
+
+def _needs_float_preprocessing(recipe: Recipe, spec: ModelSpec) -> str | None:
+    if recipe.activations != "int16":
+        return None
+    numbers = [f.name for f in spec.features if getattr(f, "dtype", "real") != "string"]
+    if not numbers:
+        return None
+    return (
+        "inputs that are no raw numbers, and `" + numbers[0] + "` is one: with 16-bit activations "
+        "the converter cannot leave the preprocessing in float, and all columns would share one "
+        "scale"
+    )
+
+
+def _needs_categories(recipe: Recipe, spec: ModelSpec, options: NetworkOptions) -> str | None:
+    tables = recipe.tables
+    if tables.width is not None:
+        if not spec.categorical:
+            return "categorical features, whose embedding it narrows; this model has none"
+        if tables.width >= options.embedding:
+            wide = f"this network's is {options.embedding} wide"
+            return f"an embedding wider than {tables.width}; {wide}"
+    if tables.coverage < 1.0 and not any(f.dtype == "string" for f in spec.categorical):
+        return "text categories, whose rare values it merges; this model has none"
+    return None

@@ -1,0 +1,240 @@
+"""Takes out of a TFLite file what no interpreter reads, and quantizes what the converter leaves.
+
+In a small model most bytes are structure: names of tensors, an empty buffer for
+each, shapes and options repeated. What remains answers by signature as before,
+value by value.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
+
+from custom_components.tflite_quantizer.pack import pack
+
+_OPERATOR = schema.BuiltinOperator
+_TYPE = schema.TensorType
+#: Versions of the operations' kernels that take 8-bit weights with float activations.
+_HYBRID_DENSE_VERSION, _GATHER_VERSION = 9, 2
+_FROM_INT8, _FROM_FLOAT16 = 2, 3  # versions of DEQUANTIZE
+_BEFORE_PLACEHOLDER = 127  # larger codes do not fit the field that old readers look at
+
+
+def slim(
+    content: bytes,
+    weights: Literal["float32", "float16", "int8"] = "float32",
+    least_elements: int = 1,
+) -> bytes:
+    """The same model in fewer bytes.
+
+    Args:
+      content: A file as the converter wrote it.
+      weights: How float weights of dense layers and tables are stored; constants of
+        the preprocessing stay as they are.
+      least_elements: Smaller ones stay float.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    for graph in model.subgraphs:
+        graph.inputs, graph.outputs = _indices(graph.inputs), _indices(graph.outputs)
+        for operator in graph.operators:
+            operator.inputs = _indices(operator.inputs)
+            operator.outputs = _indices(operator.outputs)
+        if weights == "int8":
+            _to_int8(model, graph, least_elements)
+        elif weights == "float16":
+            _to_float16(model, graph, least_elements)
+    _forget(model)
+    for graph in model.subgraphs:
+        _merge_constants(model, graph)
+    _keep_used_buffers(model)
+    return pack(model)
+
+
+def _forget(model: Any) -> None:
+    """Drops descriptions: an interpreter goes by index, a caller by the signature's names."""
+    model.description = None
+    model.metadata = None
+    model.metadataBuffer = None
+    for graph in model.subgraphs:
+        graph.name = None
+        outside = {*graph.inputs, *graph.outputs}
+        for index, tensor in enumerate(graph.tensors):
+            tensor.name = None
+            if tensor.quantization is not None and tensor.quantization.scale is None:
+                tensor.quantization = None
+            if index not in outside:
+                tensor.shapeSignature = None
+            if not _data(model, tensor):
+                tensor.buffer = 0
+
+
+def _indices(vector: Any) -> list[int]:
+    """A vector of the file as a list; an empty one may be absent."""
+    return [] if vector is None else [int(i) for i in vector]
+
+
+def _data(model: Any, tensor: Any) -> bytes:
+    data = model.buffers[tensor.buffer].data
+    return b"" if data is None else bytes(data)
+
+
+def _merge_constants(model: Any, graph: Any) -> None:
+    """Constants that are equal become one; tensors nobody reads go."""
+    kept: dict[Any, int] = {}
+    target = list(range(len(graph.tensors)))
+    for index, tensor in enumerate(graph.tensors):
+        data = _data(model, tensor)
+        if not data or index in graph.inputs or index in graph.outputs or tensor.quantization:
+            continue
+        shape = () if tensor.shape is None else tuple(int(n) for n in tensor.shape)
+        target[index] = kept.setdefault((tensor.type, shape, data), index)
+    used = {*graph.inputs, *graph.outputs}
+    for operator in graph.operators:
+        operator.inputs = [target[i] if i >= 0 else i for i in operator.inputs]
+        used.update(i for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    order = sorted(used)
+    place = {old: new for new, old in enumerate(order)}
+    place[-1] = -1
+    graph.tensors = [graph.tensors[i] for i in order]
+    graph.inputs = [place[i] for i in graph.inputs]
+    graph.outputs = [place[i] for i in graph.outputs]
+    for operator in graph.operators:
+        operator.inputs = [place[i] for i in operator.inputs]
+        operator.outputs = [place[i] for i in operator.outputs]
+    at = model.subgraphs.index(graph)
+    for signature in model.signatureDefs or []:
+        if signature.subgraphIndex == at:
+            for named in (*signature.inputs, *signature.outputs):
+                named.tensorIndex = place[named.tensorIndex]
+
+
+def _keep_used_buffers(model: Any) -> None:
+    """Buffer 0 is the empty one by convention; each other content is kept once."""
+    buffers, place = [schema.BufferT()], {b"": 0}
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            data = _data(model, tensor)
+            if data not in place:
+                place[data] = len(buffers)
+                buffers.append(schema.BufferT())
+                buffers[-1].data = np.frombuffer(data, np.uint8)
+            tensor.buffer = place[data]
+    model.buffers = buffers
+
+
+def _to_int8(model: Any, graph: Any, least: int) -> None:
+    """Dense weights and tables in 8 bits, one scale each.
+
+    The converter's own dynamic-range quantization starts at 1,024 elements.
+    """
+    operators = []
+    for operator in graph.operators:
+        operators.append(operator)
+        operand = _weights_of(model, graph, operator, least)
+        if operand is None:
+            continue
+        code = _code(model, operator)
+        operator.inputs[operand] = table = _as_int8(model, graph, operator.inputs[operand])
+        if code == _OPERATOR.FULLY_CONNECTED:
+            # Symmetric ranges would waste half of the 8 bits on activations after a ReLU.
+            operator.builtinOptions.asymmetricQuantizeInputs = True
+            operator.opcodeIndex = _opcode(model, code, _HYBRID_DENSE_VERSION)
+            continue
+        operator.opcodeIndex = _opcode(model, code, _GATHER_VERSION)
+        output = operator.outputs[0]
+        gathered = _tensor_like(graph.tensors[output], _TYPE.INT8)
+        gathered.quantization = graph.tensors[table].quantization
+        graph.tensors.append(gathered)
+        operator.outputs = [len(graph.tensors) - 1]
+        operators.append(_dequantize(model, operator.outputs[0], output, _FROM_INT8))
+    graph.operators = operators
+
+
+def _to_float16(model: Any, graph: Any, least: int) -> None:
+    """Dense weights and tables in 16 bits, widened where they are used.
+
+    The converter would do the same to the constants of the preprocessing, where
+    16 bits are too few: a longitude of -87.65 is off by 0.03, a zip code by ten.
+    """
+    operators, widened = [], {}
+    for operator in graph.operators:
+        operand = _weights_of(model, graph, operator, least)
+        if operand is not None:
+            source = operator.inputs[operand]
+            if source not in widened:
+                values = np.frombuffer(_data(model, graph.tensors[source]), np.float32)
+                half = _constant(model, graph, source, values.astype(np.float16), _TYPE.FLOAT16)
+                graph.tensors.append(_tensor_like(graph.tensors[source], _TYPE.FLOAT32))
+                widened[source] = len(graph.tensors) - 1
+                operators.append(_dequantize(model, half, widened[source], _FROM_FLOAT16))
+            operator.inputs[operand] = widened[source]
+        operators.append(operator)
+    graph.operators = operators
+
+
+def _weights_of(model: Any, graph: Any, operator: Any, least: int) -> int | None:
+    """Which operand of a dense layer or of a look-up is its float weights, if any."""
+    operand = {_OPERATOR.FULLY_CONNECTED: 1, _OPERATOR.GATHER: 0}.get(_code(model, operator))
+    if operand is None:
+        return None
+    tensor = graph.tensors[operator.inputs[operand]]
+    is_float = tensor.type == _TYPE.FLOAT32 and len(_data(model, tensor)) // 4 >= max(least, 1)
+    return operand if is_float else None
+
+
+def _as_int8(model: Any, graph: Any, index: int) -> int:
+    """A new int8 tensor for a constant float one; symmetric, range -127 to 127."""
+    values = np.frombuffer(_data(model, graph.tensors[index]), np.float32)
+    scale = max(float(np.abs(values).max()) / 127.0, np.finfo(np.float32).tiny)
+    rounded = np.round(values / np.float32(scale)).astype(np.int8)
+    made = _constant(model, graph, index, rounded, _TYPE.INT8)
+    graph.tensors[made].quantization = schema.QuantizationParametersT()
+    graph.tensors[made].quantization.scale = np.array([scale], np.float32)
+    graph.tensors[made].quantization.zeroPoint = np.array([0], np.int64)
+    return made
+
+
+def _constant(model: Any, graph: Any, source: int, values: np.ndarray, kind: int) -> int:
+    """A new tensor of the shape of another one, with values."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    made = _tensor_like(graph.tensors[source], kind)
+    made.buffer = len(model.buffers) - 1
+    graph.tensors.append(made)
+    return len(graph.tensors) - 1
+
+
+def _tensor_like(source: Any, kind: int) -> Any:
+    made = schema.TensorT()
+    made.shape, made.hasRank, made.type = source.shape, source.hasRank, kind
+    made.buffer = 0
+    return made
+
+
+def _dequantize(model: Any, source: int, target: int, version: int) -> Any:
+    made = schema.OperatorT()
+    made.opcodeIndex = _opcode(model, _OPERATOR.DEQUANTIZE, version)
+    made.inputs, made.outputs = [source], [target]
+    return made
+
+
+def _code(model: Any, operator: Any) -> int:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def _opcode(model: Any, code: int, version: int) -> int:
+    """Index of the operation in the model's list, which it joins when it is not there."""
+    for index, known in enumerate(model.operatorCodes):
+        if max(known.builtinCode, known.deprecatedBuiltinCode) == code:
+            known.version = max(known.version, version)
+            return index
+    made = schema.OperatorCodeT()
+    made.builtinCode, made.version = code, version
+    made.deprecatedBuiltinCode = min(code, _BEFORE_PLACEHOLDER)
+    model.operatorCodes.append(made)
+    return len(model.operatorCodes) - 1

@@ -1,0 +1,94 @@
+"""The network that a recipe works on, and what it may learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import tf_keras
+
+from custom_components.tflite_quantizer.compact import Preprocessor
+from models import training
+from models.graph import Serving
+from models.losses import distillation_objective
+from models.options import DistillationOptions, NetworkOptions
+from models.rows import Rows
+from models.spec import ModelSpec
+
+LEARNING_RATE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A float network with its rows; every technique answers with a changed copy.
+
+    Attributes:
+      contract: What the file takes and answers; never changes.
+      spec: The features as the network sees them: vocabularies and their order
+        may differ from the contract's.
+      options: The network's shape.
+      network: `(numeric, ids) -> logits`.
+      train, valid: Rows with ids of `spec`.
+      teacher_logits: `[train rows, units]`, what fine-tuning learns from.
+      epochs: Passes of fine-tuning.
+      seed: Of fine-tuning.
+      copies: Rows of the embedding table `[n, 2]` that repeat another one:
+        (row, repeated row). Fine-tuning moves only the repeated ones.
+      layout: Of the graph in front of the network: `direct` is compact without a
+        look-up table for integer categories.
+    """
+
+    contract: ModelSpec
+    spec: ModelSpec
+    options: NetworkOptions
+    network: tf_keras.Model
+    train: Rows
+    valid: Rows
+    teacher_logits: np.ndarray
+    epochs: int
+    seed: int
+    copies: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), int))
+    layout: Literal["as_trained", "compact", "direct"] = "as_trained"
+
+    def replace(self, **changes) -> Student:
+        return dataclasses.replace(self, **changes)
+
+    def clone(self) -> tf_keras.Model:
+        """A copy of the network: annotating in place would change it for the next technique."""
+        copy = tf_keras.models.clone_model(self.network)
+        copy.set_weights(self.network.get_weights())
+        return copy
+
+    def serving(self, network: tf_keras.Model | None = None) -> Serving:
+        """Raw features in, prediction out; with another network of the same inputs if given."""
+        preprocessor = None
+        if self.layout != "as_trained":
+            preprocessor = Preprocessor(self.spec, direct=self.layout == "direct")
+        return Serving(self.contract, network or self.network, preprocessor)
+
+    def fine_tune(
+        self, network: tf_keras.Model, name: str, epochs: int | None = None
+    ) -> tf_keras.Model:
+        """Trains the network in place on the teacher's answers and keeps its best epoch."""
+        epochs = epochs or self.epochs
+        training.fit(
+            network,
+            self.spec,
+            self.train,
+            self.valid,
+            self.options.model_copy(
+                update={"epochs": epochs, "learning_rate": LEARNING_RATE, "dropout": 0.0}
+            ),
+            name=name,
+            usual_epochs=epochs,
+            objective=distillation_objective(self.spec, DistillationOptions()),
+            teacher_logits=self.teacher_logits,
+            seed=self.seed,
+        )
+        if len(self.copies):
+            layer = network.get_layer("embedding")
+            [table] = layer.get_weights()
+            table[self.copies[:, 0]] = table[self.copies[:, 1]]
+            layer.set_weights([table])
+        return network

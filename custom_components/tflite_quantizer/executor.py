@@ -72,7 +72,7 @@ class Executor(base_executor.BaseExecutor):
         }
         with tempfile.TemporaryDirectory() as scratch:
             rows = os.path.join(scratch, "rows.npz")
-            _write_rows(
+            write_rows(
                 rows,
                 spec,
                 train,
@@ -162,7 +162,7 @@ def _convert_all(jobs: dict[str, Job], options: QuantizerOptions) -> dict[str, s
     return failed
 
 
-def _write_rows(
+def write_rows(
     path: str,
     spec: ModelSpec,
     train: Rows,

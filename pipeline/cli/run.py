@@ -165,7 +165,10 @@ def show_result(result: dict[str, Any], err: Console | None = None) -> None:
         for variant in result["variants"]:
             if variant["state"] != "eligible":
                 fate = word if variant["state"] == "shipped" else variant["state"]
-                err.print(f"[dim]{variant['name']} {fate}: {escape(variant['reason'])}[/]")
+                reason = variant["reason"]
+                if fate == word and variant.get("verdict") not in (None, "", "reference"):
+                    reason += f"; {variant['verdict']} here, against float32"
+                err.print(f"[dim]{variant['name']} {fate}: {escape(reason)}[/]")
     pushed = result.get("pushed")
     if pushed:
         note = "" if pushed["new"] else " (the same content was deployed before)"
@@ -175,7 +178,7 @@ def show_result(result: dict[str, Any], err: Console | None = None) -> None:
 
 
 def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:
-    """Every variant with its size, quality, speed and fate."""
+    """Every variant with its size, quality, speed (× of float32's latency) and fate."""
     from rich.table import Table
 
     marks = {"shipped": f"[green]✓ {chosen}[/]", "rejected": "[red]rejected[/]"}
@@ -183,9 +186,8 @@ def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:
     made = {name for v in variants for name in v["metrics"]}
     metric = next((name for name in ("auc", "r2", "accuracy") if name in made), "quality")
     table.add_column("variant")
-    for name in ("bytes", "gzip", f"{metric} (eval)", "loss (95 %)", "p50 µs"):
+    for name in ("bytes", "gzip", f"{metric} (eval)", "loss ≤", "p50 µs", "×"):
         table.add_column(name, justify="right")
-    table.add_column("against float32")
     table.add_column("")
     for v in variants:
         made = v["bytes"] is not None
@@ -203,18 +205,15 @@ def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:
 
 
 def _loss(variant: dict[str, Any]) -> str:
-    """The interval of what is lost against the float student."""
+    """The most that may be lost against the float student, at 95 %."""
     drop = (variant.get("quality") or {}).get("overall") or {}
-    if drop.get("low") is None:
-        return "–"
-    return "none" if drop["low"] == drop["high"] == 0 else f"{drop['low']:+.4f} {drop['high']:+.4f}"
+    return _number(max(drop["high"], 0.0)) if drop.get("high") is not None else "–"
 
 
 def _speed(variant: dict[str, Any]) -> str:
-    """What the file gains, in words, and the ratio of latencies behind them."""
+    """Latency against the float32 file's."""
     ratio = (variant.get("latency_ratio") or {}).get("point")
-    words = variant.get("verdict") or ""
-    return f"{words} [dim]×{ratio:.2f}[/]" if ratio and words else words
+    return f"{ratio:.2f}" if ratio else "–"
 
 
 def _number(value: float | None) -> str:

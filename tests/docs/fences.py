@@ -26,8 +26,15 @@ COLUMNS = 100
 _RUN = r"\d{8}-\d{6}-[0-9a-f]{4}"
 _VERSION = r"(?<![0-9a-zA-Z])(?=[0-9a-f]*\d)[0-9a-f]{12}(?![0-9a-zA-Z.…])"
 _NAMES = re.compile(f"{_RUN}|{_VERSION}")
+_VERDICT = (
+    "smaller and faster|smaller, as fast|smaller but slower here|larger but faster here|"
+    "faster here|no gain"
+)
+_LOSS = r"(?:loses|gains) (?:nothing|\d[\d.]*)(?: \([^)]* rows\))?"
 #: What may differ from machine to machine: as it is shown, and what it may really be.
 _LOOSE = (
+    (re.compile(_VERDICT), f"(?:{_VERDICT})"),
+    (re.compile(_LOSS), _LOSS),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00"), r"\S+"),
     (re.compile(r"[0-9a-f]{16}…|\b[0-9a-f]{32}\b"), r"\S+"),
     (re.compile(r"✓ shipped|eligible|rejected"), r"(?:✓ shipped|eligible|rejected)"),

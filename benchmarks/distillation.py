@@ -84,22 +84,34 @@ def as_lists(batch):
 
 def one_seed(config, spec, rows, seed: int) -> dict[str, dict[str, float]]:
     """Metrics on test of each network."""
-    from custom_components.trainer.executor import USUAL_EPOCHS
-    from models.student import distill, measure, train
+    from models import reference, teachers
+    from models.student import USUAL_TEACHER_EPOCHS, distill, measure, train
 
+    train_rows, eval_rows = rows["train"], rows["eval"]
+    shape = config.teacher.for_rows(len(train_rows))
     teacher = train(
         spec,
-        rows["train"],
-        rows["eval"],
-        config.teacher.for_rows(len(rows["train"])),
+        train_rows,
+        eval_rows,
+        shape,
         name="teacher",
-        usual_epochs=USUAL_EPOCHS,
+        usual_epochs=USUAL_TEACHER_EPOCHS,
         seed=seed,
     ).network
-    distilled, control, dropped, _ = distill(
-        spec, teacher, rows["train"], rows["eval"], config.student, config.distillation, seed=seed
+    lesson = teachers.prepare(
+        spec,
+        teacher,
+        shape,
+        reference.fit(spec, train_rows, seed=seed),
+        train_rows,
+        eval_rows,
+        config.distillation,
+        seed=seed,
     )
-    networks = (teacher, distilled.network, control.network, dropped.network)
+    students = distill(
+        spec, lesson, train_rows, eval_rows, config.student, config.distillation, seed=seed
+    )
+    networks = (teacher, *(trained.network for trained in students.values()))
     return {
         name: measure(network, spec, rows["test"])
         for name, network in zip(NAMES, networks, strict=True)

@@ -17,11 +17,16 @@ Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def task_loss(spec: ModelSpec, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Binary or categorical cross-entropy, or squared error. Logits `[batch, units]`."""
+    """Binary or categorical cross-entropy, or squared error.
+
+    Logits `[batch, units]`; columns beyond the task's units (hints) are not looked at.
+    """
     if spec.task == "binary":
         return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits[:, 0])
     if spec.task == "multiclass":
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.cast(labels, tf.int32), logits[:, : spec.units]
+        )
     return tf.square(logits[:, 0] - labels)
 
 
@@ -72,3 +77,28 @@ def distillation_objective(spec: ModelSpec, options: DistillationOptions) -> Obj
         return tf.where(known, options.alpha * hard + (1.0 - options.alpha) * soft, soft)
 
     return objective
+
+
+def hint_objective(spec: ModelSpec, objective: Objective, weight: float) -> Objective:
+    """Another objective + weight × the distance between hidden layers.
+
+    Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), equation 3: the student's hidden
+    layer is mapped onto the teacher's and compared by squares, here averaged over units so that
+    the weight does not depend on the teacher's width.
+
+    Args:
+      spec: The task.
+      objective: Of the logits.
+      weight: Of the hint.
+
+    Returns:
+      An objective of what both sides say with their hidden layers after the logits,
+      `[batch, units + teacher's width]`.
+    """
+
+    def hinted(outputs, labels, teacher):
+        logits, mapped = outputs[:, : spec.units], outputs[:, spec.units :]
+        distance = tf.reduce_mean(tf.square(mapped - teacher[:, spec.units :]), axis=1)
+        return objective(logits, labels, teacher[:, : spec.units]) + weight * distance
+
+    return hinted

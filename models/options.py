@@ -120,6 +120,24 @@ class TeacherOptions(NetworkOptions):
         return self.model_copy(update={"frequencies": 24 if rows >= 2048 else 0})
 
 
+class SearchOptions(Options):
+    """Shapes of the student to try before it is trained; nothing is searched while both are empty.
+
+    Every embedding width with every choice of hidden layers, by successive halving: all for a few
+    epochs, the better half for twice as many, and the last two in full. The smaller of these wins
+    unless its loss on eval is higher by more than one standard error.
+    """
+
+    embeddings: tuple[Count, ...] = Field(
+        (), description="Embedding widths to try, e.g. `[2, 4, 8]`. Empty: the student's own."
+    )
+    hidden: tuple[tuple[Count, ...], ...] = Field(
+        (),
+        description="Hidden layers to try, e.g. `[[8], [16], [16, 8]]`. Empty: the student's own.",
+    )
+    first_epochs: Count = Field(4, description="Epochs of the first round; doubled in each.")
+
+
 class StudentOptions(NetworkOptions):
     """The small model that ships."""
 
@@ -128,16 +146,49 @@ class StudentOptions(NetworkOptions):
     dropout: Dropout = 0.0
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 0.0
+    search: SearchOptions = Field(default_factory=SearchOptions)
+
+
+TeacherName = Literal["network", "ensemble", "trees"]
 
 
 class DistillationOptions(Options):
     """How the student learns from the teacher."""
 
+    teachers: tuple[TeacherName, ...] = Field(
+        ("network", "trees"),
+        min_length=1,
+        description="Who may label the rows for the student: `network` (the Trainer's), `ensemble` "
+        "(the mean of several such networks), `trees` (the gradient-boosted reference, which is "
+        "trained anyway). The one with the lowest loss on eval does, or their mean where that is "
+        "lower still.",
+    )
+    ensemble: Annotated[int, Field(ge=2, le=20)] = Field(
+        3, description="Networks of the teacher `ensemble`, the Trainer's among them."
+    )
+    seeds: Annotated[int, Field(ge=1, le=50)] = Field(
+        1,
+        description="How often the student and both controls are trained, each time from another "
+        "seed. The best student on eval goes on; from two seeds on, the report has the gain with "
+        "its interval over seeds, else over the rows of eval alone.",
+    )
     temperature: Annotated[float, Field(gt=0.0)] = Field(
         1.0, description="Softens both sides' probabilities before they are compared."
     )
     alpha: Fraction = Field(
         0.0, description="Weight of the true labels; 1 - alpha is the weight of the teacher."
+    )
+    hint: Annotated[float, Field(ge=0.0)] = Field(
+        0.0,
+        description="Weight of the hint loss: the student's last hidden layer also learns to "
+        "tell, through a linear map that is thrown away, the last hidden layer of the Trainer's "
+        "network. 0 for none.",
+    )
+    calibrate: bool = Field(
+        True,
+        description="Classification only: divides the logits of the network that goes on by a "
+        "temperature fitted on eval, where that lowers the log loss of held-out rows beyond "
+        "chance. It is folded into the weights: the file does not grow, and ranking stays.",
     )
     control_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.2, description="Dropout of the second control: the same student, regularised."

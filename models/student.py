@@ -13,17 +13,19 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from models import metrics
-from models.losses import distillation_objective
+from models.losses import distillation_objective, hint_objective, task_loss
 from models.network import build_network
-from models.options import DistillationOptions, StudentOptions
+from models.options import DistillationOptions, NetworkOptions, StudentOptions
 from models.rows import Rows
 from models.spec import ModelSpec
-from models.training import Curves, Evaluation, class_weights, fit, predict_logits
+from models.training import Curves, class_weights, fit, predict_logits
 
 USUAL_EPOCHS = 60
+USUAL_TEACHER_EPOCHS = 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,47 @@ def labels_of(spec: ModelSpec, rows: Rows) -> np.ndarray:
     return rows.labels
 
 
+def loss_of(spec: ModelSpec, logits: np.ndarray, rows: Rows) -> float:
+    """Mean task loss of logits `[n, units]` on labelled rows."""
+    return float(tf.reduce_mean(task_loss(spec, tf.constant(logits), rows.labels)))
+
+
+def row_weights(spec: ModelSpec, rows: Rows, balanced: bool) -> np.ndarray | None:
+    """Weight of each row, `[n]`: by inverse class frequency, 1 without a label; None for equal."""
+    if not balanced or spec.task == "regression":
+        return None
+    known = np.isfinite(rows.labels)
+    weights = np.ones(len(rows), np.float32)
+    weights[known] = class_weights(rows.labels[known], max(len(spec.classes), 2))
+    return weights
+
+
+def last_hidden(network: tf_keras.Model) -> tf_keras.Model:
+    """What enters the network's last layer: `(numeric, ids) -> [batch, width]`."""
+    return tf_keras.Model(network.inputs, network.get_layer("logits").input)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What a student learns from.
+
+    Attributes:
+      rows: With labels or without.
+      logits: What the teacher says about them, `[n, units]`.
+      eval_loss: The teacher's, on labelled rows of eval.
+      hints: The teacher's last hidden layer on the rows, `[n, width]`, standardised; or None.
+      teachers: Who the teacher is: one name, or several whose mean it is.
+      candidates: Name to loss on eval of everyone who was asked.
+    """
+
+    rows: Rows
+    logits: np.ndarray
+    eval_loss: float
+    hints: np.ndarray | None = None
+    teachers: tuple[str, ...] = ("network",)
+    candidates: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
 def measure(network: tf_keras.Model, spec: ModelSpec, rows: Rows) -> dict[str, float]:
     """All metrics of the network on the rows."""
     predictions = answers(spec, predict_logits(network, spec, rows))
@@ -73,82 +116,117 @@ def train(
     spec: ModelSpec,
     train_rows: Rows,
     eval_rows: Rows,
-    options,
+    options: NetworkOptions,
     *,
     name: str,
     usual_epochs: int,
     balanced: bool = False,
     seed: int = 0,
+    hint_width: int = 0,
     **fit_options,
 ) -> Trained:
-    """Builds, trains and measures one network."""
+    """Builds, trains and measures one network.
+
+    Args:
+      spec: The task.
+      train_rows, eval_rows: As in `fit`.
+      options: The network's shape and training.
+      name: For progress and curves.
+      usual_epochs: When the options leave them open.
+      balanced: Weigh rows by inverse class frequency.
+      seed: Of weights, shuffling and dropout.
+      hint_width: Width of the hints that the objective compares the last hidden layer with.
+      **fit_options: The rest of `fit`'s.
+    """
     network = build_network(spec, options, seed)
-    weights = None
-    if balanced and spec.task != "regression":
-        known = np.isfinite(train_rows.labels)
-        weights = np.ones(len(train_rows), np.float32)
-        weights[known] = class_weights(train_rows.labels[known], max(len(spec.classes), 2))
     curves = fit(
-        network,
+        _with_hint(network, hint_width) if hint_width else network,
         spec,
         train_rows,
         eval_rows,
         options,
         name=name,
         usual_epochs=usual_epochs,
-        weights=weights,
+        weights=row_weights(spec, train_rows, balanced),
         seed=seed,
         **fit_options,
     )
     return Trained(network, curves, measure(network, spec, eval_rows))
 
 
+def _with_hint(network: tf_keras.Model, width: int) -> tf_keras.Model:
+    """The same layers, whose output goes on after the logits with the mapped hidden layer."""
+    layer = network.get_layer("logits")
+    mapped = tf_keras.layers.Dense(width, name="hint")(layer.input)
+    return tf_keras.Model(
+        network.inputs, tf_keras.layers.Concatenate(name="hinted")([layer.output, mapped])
+    )
+
+
+def learn(
+    spec: ModelSpec,
+    lesson: Lesson,
+    eval_rows: Rows,
+    options: NetworkOptions,
+    distillation: DistillationOptions,
+    *,
+    name: str = "student",
+    usual_epochs: int = USUAL_EPOCHS,
+    balanced: bool = False,
+    seed: int = 0,
+) -> Trained:
+    """Trains a student on a lesson."""
+    objective, said, width = distillation_objective(spec, distillation), lesson.logits, 0
+    if lesson.hints is not None:
+        width = lesson.hints.shape[1]
+        objective = hint_objective(spec, objective, distillation.hint)
+        said = np.concatenate([said, lesson.hints], axis=1)
+    return train(
+        spec,
+        lesson.rows,
+        eval_rows,
+        options,
+        name=name,
+        usual_epochs=usual_epochs,
+        balanced=balanced,
+        seed=seed,
+        hint_width=width,
+        objective=objective,
+        teacher_logits=said,
+    )
+
+
 def distill(
     spec: ModelSpec,
-    teacher: tf_keras.Model,
+    lesson: Lesson,
     train_rows: Rows,
     eval_rows: Rows,
     options: StudentOptions,
     distillation: DistillationOptions,
     *,
-    extra_rows: Rows | None = None,
     balanced: bool = False,
     seed: int = 0,
-) -> tuple[Trained, Trained, Trained, float]:
-    """Trains the student and both controls.
+) -> dict[str, Trained]:
+    """Trains the student and both controls from one seed.
 
     Args:
       spec: The contract, the teacher's own.
-      teacher: `(numeric, ids) -> logits`.
-      train_rows, eval_rows: Labelled rows.
+      lesson: What the student learns from.
+      train_rows, eval_rows: Labelled rows; the controls learn from `train_rows`.
       options: The student's shape and training.
-      distillation: Temperature, alpha, the second control's dropout.
-      extra_rows: More rows without labels; only the teacher speaks about them.
+      distillation: Temperature, alpha, the weight of hints, the second control's dropout.
       balanced: Weigh rows by inverse class frequency.
       seed: Of all three.
 
     Returns:
-      (distilled, control, control with dropout, the teacher's eval loss).
+      `distilled`, `control` and `control_dropout`.
     """
-    seen = train_rows if extra_rows is None else train_rows.append(extra_rows)
-    common = {"usual_epochs": USUAL_EPOCHS, "balanced": balanced, "seed": seed}
-    distilled = train(
-        spec,
-        seen,
-        eval_rows,
-        options,
-        name="student",
-        objective=distillation_objective(spec, distillation),
-        teacher_logits=predict_logits(teacher, spec, seen),
-        **common,
-    )
-    control = train(spec, train_rows, eval_rows, options, name="control on labels", **common)
-    with_dropout = train(
-        spec,
-        train_rows,
-        eval_rows,
-        options.model_copy(update={"dropout": distillation.control_dropout}),
-        name="control with dropout",
-        **common,
-    )
-    return distilled, control, with_dropout, Evaluation(teacher, spec, eval_rows).loss()
+    common = {"balanced": balanced, "seed": seed, "usual_epochs": USUAL_EPOCHS}
+    dropped = options.model_copy(update={"dropout": distillation.control_dropout})
+    return {
+        "distilled": learn(spec, lesson, eval_rows, options, distillation, **common),
+        "control": train(spec, train_rows, eval_rows, options, name="control on labels", **common),
+        "control_dropout": train(
+            spec, train_rows, eval_rows, dropped, name="control with dropout", **common
+        ),
+    }

@@ -2,8 +2,8 @@
 
 Inputs   examples (train, eval), teacher (a Model of the Trainer)
 Outputs  model: the network that goes on, in the teacher's own layout
-         model_run: distillation.json with curves, both controls, agreement,
-         calibration and the verdict
+         model_run: distillation.json with curves, both controls, the boosted
+         reference, gains with their intervals, agreement, calibration and the verdict
 """
 
 from __future__ import annotations
@@ -36,14 +36,18 @@ class Distiller(base_component.BaseComponent):
     """Trains the student and the two controls that say whether distillation helped.
 
     The student goes on unless the teacher's validation loss is no better than the
-    control's: then the control goes on, and the report says so.
+    control's, or the student lost quality beyond chance: then the control goes on,
+    and the report says so. Gradient-boosted trees are always trained beside them:
+    they may label rows for the student, and the verdict says where they are better
+    than a network.
 
     Args:
       examples: Splits `train` and `eval`.
       teacher: Output `model` of the Trainer.
       task: Label and kind of problem.
-      student: Shape and training of the student.
-      options: Temperature, alpha, extra rows, the second control's dropout.
+      student: Shape and training of the student, and the shapes to search.
+      options: Who teaches, temperature, alpha, hints, seeds, extra rows, calibration,
+        the second control's dropout.
       seed: Of weights, shuffling and dropout.
     """
 

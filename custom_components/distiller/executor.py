@@ -1,21 +1,26 @@
-"""Trains student and controls, decides which goes on, and says why."""
+"""Trains the reference, student and controls, decides which goes on, and says why."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 from typing import Any
 
+import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from custom_components.distiller import verdict
 from custom_components.example_gen.reader import open_dataset
-from models import bundle, examples, metrics, progress
+from models import bundle, calibration, examples, gain, metrics, progress, reference, teachers
 from models.graph import Preprocessor
 from models.options import DistillationOptions, StudentOptions, TaskOptions
 from models.rows import Rows, preprocess
+from models.search import search
 from models.spec import ModelSpec
-from models.student import Trained, answers, distill, measure
+from models.student import Trained, answers, distill, labels_of, loss_of, row_weights
 from models.training import predict_logits
 
 REPORT_FILE = "distillation.json"
@@ -33,62 +38,116 @@ class Executor(base_executor.BaseExecutor):
         task = TaskOptions.model_validate_json(exec_properties["task"])
         student = StudentOptions.model_validate_json(exec_properties["student"])
         options = DistillationOptions.model_validate_json(exec_properties["options"])
-        spec, _, teacher = bundle.load(artifact_utils.get_single_uri(input_dict["teacher"]))
+        seed, balanced = exec_properties["seed"], task.class_weights == "balanced"
+        spec, shape, network = bundle.load(artifact_utils.get_single_uri(input_dict["teacher"]))
         progress.doing("reading examples")
         preprocessor = Preprocessor(spec)
         train_rows, eval_rows = (
-            preprocess(
+            _read(
                 spec,
                 examples.read_split(artifact_utils.get_split_uri(input_dict["examples"], split)),
                 preprocessor,
             )
             for split in ("train", "eval")
         )
-        extra = _extra_rows(spec, options, preprocessor)
-        distilled, control, with_dropout, teacher_loss = distill(
+        extra = None
+        if options.extra_data:
+            progress.doing("reading extra rows")
+            extra = _read(
+                spec, open_dataset(options.extra_data).batches(), preprocessor, unlabelled=True
+            )
+        progress.doing("boosting trees for reference")
+        trees = reference.fit(
+            spec, train_rows, weights=row_weights(spec, train_rows, balanced), seed=seed
+        )
+        lesson = teachers.prepare(
             spec,
-            teacher,
+            network,
+            shape,
+            trees,
             train_rows,
             eval_rows,
-            student,
             options,
             extra_rows=extra,
-            balanced=task.class_weights == "balanced",
-            seed=exec_properties["seed"],
+            balanced=balanced,
+            seed=seed,
         )
-        helps = teacher_loss < control.curves.best_eval_loss
-        chosen = distilled if helps else control
+        student, tried = search(
+            spec, lesson, eval_rows, student, options, balanced=balanced, seed=seed
+        )
+        runs = [
+            distill(
+                spec,
+                lesson,
+                train_rows,
+                eval_rows,
+                student,
+                options,
+                balanced=balanced,
+                seed=seed + number,
+            )
+            for number in range(options.seeds)
+        ]
+        judge = _Judge(spec, eval_rows, runs, lesson.eval_loss)
+        chosen, place = judge.choose()
+        trained = runs[place][chosen]
+        calibrated = None
+        if options.calibrate:
+            calibrated = calibration.calibrate(
+                spec, judge.logits[place][chosen], judge.labels, seed
+            )
+            if calibrated and calibrated.applied:
+                calibration.fold(trained.network, calibrated.temperature)
         progress.doing("saving the student")
         bundle.save(
-            artifact_utils.get_single_uri(output_dict["model"]), spec, student, chosen.network
+            artifact_utils.get_single_uri(output_dict["model"]), spec, student, trained.network
         )
-        teacher_answers = answers(spec, predict_logits(teacher, spec, eval_rows))
+        network_logits = predict_logits(network, spec, eval_rows)
+        teacher_answers = answers(spec, network_logits)
+        about_trees, warning = _about_trees(
+            judge, trees, spec, eval_rows, teacher_answers, judge.answers[place][chosen]
+        )
         report = {
-            "chosen": "distilled" if helps else "control",
-            "verdict": _verdict(spec, helps, distilled, control, with_dropout, teacher_loss),
+            "chosen": chosen,
+            "verdict": " ".join(filter(None, (judge.verdict(), warning))),
             "gate": {
-                "teacher_eval_loss": teacher_loss,
-                "control_eval_loss": control.curves.best_eval_loss,
+                "teacher_eval_loss": lesson.eval_loss,
+                "control_eval_loss": judge.control_loss,
             },
             "teacher": {
-                "parameters": int(teacher.count_params()),
-                "metrics": measure(teacher, spec, eval_rows),
+                "parameters": int(network.count_params()),
+                "metrics": metrics.score(spec.task, judge.labels, teacher_answers),
+                "eval_loss": loss_of(spec, network_logits, eval_rows),
             },
+            "teachers": {"labels": list(lesson.teachers), "eval_loss": lesson.candidates},
+            "reference": about_trees,
             "networks": {
                 name: {
-                    **trained.report(),
+                    **other.report(),
                     "agreement": metrics.agreement(
-                        spec.task,
-                        teacher_answers,
-                        answers(spec, predict_logits(trained.network, spec, eval_rows)),
+                        spec.task, teacher_answers, judge.answers[place][name]
                     ),
                 }
-                for name, trained in (
-                    ("distilled", distilled),
-                    ("control", control),
-                    ("control_dropout", with_dropout),
-                )
+                for name, other in runs[place].items()
             },
+            "gain": {name: found.to_dict() for name, found in judge.gains.items()},
+            "seeds": [
+                {
+                    "seed": seed + number,
+                    "chosen": number == place,
+                    "networks": {
+                        name: {
+                            "metrics": other.metrics,
+                            "eval_loss": other.curves.best_eval_loss,
+                        }
+                        for name, other in run.items()
+                    },
+                }
+                for number, run in enumerate(runs)
+            ],
+            "student": {"embedding": student.embedding, "hidden": list(student.hidden)},
+            "search": [candidate.to_dict() for candidate in tried],
+            "calibration": calibrated and calibrated.to_dict(),
             "options": options.model_dump(),
             "rows": {
                 "train": len(train_rows),
@@ -102,48 +161,98 @@ class Executor(base_executor.BaseExecutor):
             json.dump(report, file, indent=1)
 
 
-def _extra_rows(
-    spec: ModelSpec, options: DistillationOptions, preprocessor: Preprocessor
-) -> Rows | None:
-    if not options.extra_data:
-        return None
-    progress.doing("reading extra rows")
-    return preprocess(
-        spec, open_dataset(options.extra_data).batches(), preprocessor, unlabelled=True
-    )
+class _Judge:
+    """Compares the networks of all seeds on eval.
+
+    Attributes:
+      labels: Of eval, `[n]`.
+      logits, answers: Per seed, name to what the network says about eval, uncalibrated.
+      control_loss: Mean over seeds of the control's best loss.
+      gains: `control` and `control_dropout` to what the distilled student gains over it.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        rows: Rows,
+        runs: list[dict[str, Trained]],
+        teacher_loss: float,
+    ):
+        self._spec, self._runs = spec, runs
+        self._teacher_loss = teacher_loss
+        self.labels = labels_of(spec, rows)
+        self.logits = [
+            {name: predict_logits(t.network, spec, rows) for name, t in run.items()} for run in runs
+        ]
+        self.answers = [
+            {name: answers(spec, logits) for name, logits in run.items()} for run in self.logits
+        ]
+        self.control_loss = float(np.mean([r["control"].curves.best_eval_loss for r in runs]))
+        self.gains = {name: self._gain(name) for name in ("control", "control_dropout")}
+
+    def against(self, model: np.ndarray, other: np.ndarray) -> gain.Gain:
+        return gain.over_rows(self._spec.task, self.labels, model, other)
+
+    def choose(self) -> tuple[str, int]:
+        """Which network goes on, and of which seed: the best on eval."""
+        helps = verdict.chooses_distilled(
+            self._teacher_loss, self.control_loss, self.gains["control"]
+        )
+        name = "distilled" if helps else "control"
+        losses = [run[name].curves.best_eval_loss for run in self._runs]
+        return name, int(np.argmin(losses))
+
+    def verdict(self) -> str:
+        return verdict.distillation(
+            self._spec.task,
+            {name: self._mean(name) for name in self._runs[0]},
+            self.gains["control"],
+            self.gains["control_dropout"],
+            self._teacher_loss,
+            self.control_loss,
+        )
+
+    def _values(self, name: str) -> np.ndarray:
+        metric = metrics.PRIMARY[self._spec.task]
+        return np.array([run[name].metrics.get(metric, math.nan) for run in self._runs])
+
+    def _mean(self, name: str) -> float:
+        return float(np.mean(self._values(name)))
+
+    def _gain(self, control: str) -> gain.Gain:
+        if len(self._runs) == 1:
+            return self.against(self.answers[0]["distilled"], self.answers[0][control])
+        return gain.over_seeds(
+            metrics.PRIMARY[self._spec.task],
+            list(self._values("distilled") - self._values(control)),
+            len(self.labels),
+        )
 
 
-def _verdict(
+def _read(spec: ModelSpec, batches: Any, preprocessor: Preprocessor, **settings: Any) -> Rows:
+    """Rows with the raw numbers among their inputs, where a missing one still shows."""
+    rows = preprocess(spec, batches, preprocessor, keep_inputs=True, **settings)
+    numbers = {f.name: rows.inputs[f.name] for f in spec.numeric} if rows.inputs else None
+    return dataclasses.replace(rows, inputs=numbers)
+
+
+def _about_trees(
+    judge: _Judge,
+    trees: reference.Reference,
     spec: ModelSpec,
-    helps: bool,
-    distilled: Trained,
-    control: Trained,
-    with_dropout: Trained,
-    teacher_loss: float,
-) -> str:
-    """What distillation was worth on eval, in one or two sentences."""
-    name = metrics.PRIMARY[spec.task]
-    got, plain, dropped = (
-        trained.metrics.get(name, float("nan")) for trained in (distilled, control, with_dropout)
-    )
-    numbers = (
-        f"{name} on eval: distilled {got:.4f}, the same student on the labels {plain:.4f}, "
-        f"with dropout {dropped:.4f}."
-    )
-    if not helps:
-        return (
-            f"The teacher's validation loss ({teacher_loss:.4f}) is no better than that of the "
-            f"same student trained on the labels ({control.curves.best_eval_loss:.4f}): there is "
-            f"nothing to learn from it, and the student trained on the labels goes on. {numbers}"
-        )
-    if got > max(plain, dropped):
-        return f"Distillation helps here, by {got - plain:+.4f}. {numbers}"
-    if got > plain:
-        return (
-            f"Distillation helps by {got - plain:+.4f}, and dropout alone gives as much "
-            f"({dropped - plain:+.4f}). {numbers}"
-        )
-    return (
-        f"Distillation does not show a gain on these {name} figures ({got - plain:+.4f}); the "
-        f"teacher's validation loss is better, so its student goes on. {numbers}"
-    )
+    rows: Rows,
+    teacher: np.ndarray,
+    shipped: np.ndarray,
+) -> tuple[dict[str, Any], str | None]:
+    """The reference in the report, and the warning where it beats a network."""
+    logits = trees.logits(rows)
+    said = answers(spec, logits)
+    gains = {"teacher": judge.against(said, teacher), "shipped": judge.against(said, shipped)}
+    warning = verdict.reference(spec.task, gains["teacher"], gains["shipped"])
+    return {
+        **trees.report(),
+        "metrics": metrics.score(spec.task, judge.labels, said),
+        "eval_loss": loss_of(spec, logits, rows),
+        "gain_over": {name: found.to_dict() for name, found in gains.items()},
+        "warning": warning,
+    }, warning

@@ -15,10 +15,9 @@ from models.graph import Preprocessor
 from models.options import PreprocessingOptions, TaskOptions, TeacherOptions
 from models.preprocessing import build_spec
 from models.rows import preprocess
-from models.student import train
+from models.student import USUAL_TEACHER_EPOCHS, train
 
 REPORT_FILE = "training.json"
-USUAL_EPOCHS = 14
 
 
 class Executor(base_executor.BaseExecutor):
@@ -58,7 +57,7 @@ class Executor(base_executor.BaseExecutor):
             rows["eval"],
             options,
             name="teacher",
-            usual_epochs=USUAL_EPOCHS,
+            usual_epochs=USUAL_TEACHER_EPOCHS,
             balanced=task.class_weights == "balanced",
             seed=seed,
         )

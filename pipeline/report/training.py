@@ -15,6 +15,14 @@ NETWORKS = {
     "control": ("control: labels only", "control", "square"),
     "control_dropout": ("control: labels, dropout", "control-dropout", "diamond"),
 }
+#: Name of a teacher to what it is.
+TEACHERS = {
+    "network": "the teacher network",
+    "ensemble": "the ensemble of networks",
+    "trees": "the boosted trees",
+    "mean": "their mean",
+}
+TREES = "boosted trees, for reference"
 
 
 def curves_section(inputs: Inputs) -> dict[str, Any]:
@@ -52,18 +60,36 @@ def distillation_section(inputs: Inputs) -> dict[str, Any]:
     names = list(
         dict.fromkeys(name for network in networks.values() for name in network["metrics"])
     )
+    teacher = report["teacher"]
+    gate = report.get("gate") or {}
     rows = [
         {
             "name": "teacher",
             "class_": "teacher",
+            "shape": "square",
             "chosen": False,
-            "parameters": report["teacher"]["parameters"],
-            "metrics": report["teacher"]["metrics"],
+            "parameters": teacher["parameters"],
+            "metrics": teacher["metrics"],
             "agreement": {},
-            "eval_loss": (report.get("gate") or {}).get("teacher_eval_loss"),
+            "eval_loss": teacher.get("eval_loss", gate.get("teacher_eval_loss")),
             "best_epoch": None,
         }
     ]
+    trees = report.get("reference") or {}
+    if trees:
+        rows.append(
+            {
+                "name": TREES,
+                "class_": "champion",
+                "shape": "diamond",
+                "chosen": False,
+                "parameters": None,
+                "metrics": trees["metrics"],
+                "agreement": {},
+                "eval_loss": trees.get("eval_loss"),
+                "best_epoch": None,
+            }
+        )
     for key, network in networks.items():
         name, class_, _ = NETWORKS.get(key, (key, "control", "square"))
         curves = network["curves"]
@@ -71,6 +97,7 @@ def distillation_section(inputs: Inputs) -> dict[str, Any]:
             {
                 "name": name,
                 "class_": class_,
+                "shape": "circle",
                 "chosen": key == report.get("chosen"),
                 "parameters": network["parameters"],
                 "metrics": network["metrics"],
@@ -88,6 +115,77 @@ def distillation_section(inputs: Inputs) -> dict[str, Any]:
         "extra": (report.get("rows") or {}).get("extra", 0),
         "eval_rows": (report.get("rows") or {}).get("eval"),
         "options": report.get("options") or {},
+        "trees": trees,
+        "labels": _labels(report),
+        "gains": _gains(report),
+        "seeds": _seeds(report),
+        "search": _search(report),
+        "calibration": report.get("calibration"),
+    }
+
+
+def _labels(report: dict[str, Any]) -> dict[str, Any]:
+    """Who labelled the rows, and the loss on eval of everyone who was asked."""
+    teachers = report.get("teachers") or {}
+    names = teachers.get("labels") or []
+    losses = teachers.get("eval_loss") or {}
+    who = " and ".join(TEACHERS.get(name, name) for name in names)
+    return {
+        "who": f"the mean of {who}" if len(names) > 1 else who,
+        "losses": [(TEACHERS.get(name, name), loss) for name, loss in losses.items()],
+    }
+
+
+def _gains(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Differences with their intervals: student over controls, trees over networks."""
+    sides = {
+        "distilled student − control: labels only": (report.get("gain") or {}).get("control"),
+        "distilled student − control: labels, dropout": (report.get("gain") or {}).get(
+            "control_dropout"
+        ),
+        **{
+            f"boosted trees − {who}": ((report.get("reference") or {}).get("gain_over") or {}).get(
+                key
+            )
+            for key, who in (("teacher", "teacher"), ("shipped", "student that goes on"))
+        },
+    }
+    kinds = {"rows": "paired bootstrap over the rows of eval", "seeds": "Student’s t over seeds"}
+    return [
+        {"name": name, **gain, "kind": kinds.get(gain.get("interval"), gain.get("interval"))}
+        for name, gain in sides.items()
+        if gain
+    ]
+
+
+def _seeds(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The quality of student and controls per seed; empty for a single one."""
+    runs = report.get("seeds") or []
+    if len(runs) < 2:
+        return []
+    metric = ((report.get("gain") or {}).get("control") or {}).get("metric")
+    return [
+        {
+            "seed": run["seed"],
+            "chosen": run["chosen"],
+            "values": [run["networks"][key]["metrics"].get(metric) for key in NETWORKS],
+        }
+        for run in runs
+    ]
+
+
+def _search(report: dict[str, Any]) -> dict[str, Any]:
+    """The shapes that were tried, those that came furthest first; `{}` when none was."""
+    tried = report.get("search") or []
+    if not tried:
+        return {}
+    order = sorted(tried, key=lambda c: (-len(c["losses"]), c["losses"][-1]["eval_loss"]))
+    return {
+        "rounds": max(len(candidate["losses"]) for candidate in tried),
+        "rows": [
+            {**candidate, "shape": ", ".join(map(str, candidate["hidden"])) or "none"}
+            for candidate in order
+        ],
     }
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.losses import distillation_objective, soft_loss, task_loss
+from models.losses import distillation_objective, hint_objective, soft_loss, task_loss
 from models.network import build_network
 from models.options import DistillationOptions, StudentOptions, TeacherOptions
 from models.rows import Rows
 from models.spec import CategoricalFeature, ModelSpec, NumericFeature
-from models.student import distill, train
+from models.student import train
 from models.training import Schedule, class_weights, fit
 
 NUMERIC = tuple(NumericFeature(n, 0.0, -9.0, 9.0, 0.0, 1.0) for n in "ab")
@@ -68,6 +68,50 @@ def test_alpha_weighs_labels_and_rows_without_one_learn_from_the_teacher():
     np.testing.assert_allclose(got, [0.25 * hard + 0.75 * soft, soft])
 
 
+def numeric_gradient(function, z: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    gradient = np.zeros_like(z)
+    for place in np.ndindex(z.shape):
+        up, down = z.copy(), z.copy()
+        up[place] += step
+        down[place] -= step
+        gradient[place] = (function(up) - function(down)) / (2 * step)
+    return gradient
+
+
+@pytest.mark.parametrize("task", SPECS)
+@pytest.mark.parametrize("hint", [0.0, 0.7])
+def test_gradients_are_those_of_finite_differences(task, hint):
+    """Of every column: logits and, with hints, the mapped hidden layer."""
+    spec, rng = SPECS[task], np.random.default_rng(2)
+    options = DistillationOptions(temperature=2.0, alpha=0.3, hint=hint)
+    objective = distillation_objective(spec, options)
+    width = spec.units
+    if hint:
+        objective, width = hint_objective(spec, objective, hint), width + 4
+    z, t = rng.normal(size=(6, width)), tf.constant(rng.normal(size=(6, width)))
+    y = np.array([0, 1, 1, 0, 1, np.nan])
+
+    def mean(x):
+        return tf.reduce_mean(objective(x, tf.constant(y), t))
+
+    variable = tf.Variable(z)
+    with tf.GradientTape() as tape:
+        loss = mean(variable)
+    got = tape.gradient(loss, variable).numpy()
+    expected = numeric_gradient(lambda x: float(mean(tf.constant(x))), z)
+    np.testing.assert_allclose(got, expected, atol=1e-8)
+    assert np.abs(got).min(axis=0).max() > 0
+
+
+def test_the_hint_is_the_mean_square_of_the_difference():
+    spec = SPECS["binary"]
+    plain = distillation_objective(spec, DistillationOptions())
+    outputs, said = tf.constant([[0.3, 1.0, 2.0]]), tf.constant([[1.0, 0.0, 4.0]])
+    y = tf.constant([1.0])
+    got = hint_objective(spec, plain, 0.5)(outputs, y, said)
+    np.testing.assert_allclose(got, plain(outputs[:, :1], y, said[:, :1]) + 0.5 * (1 + 4) / 2)
+
+
 @pytest.mark.parametrize("task", SPECS)
 def test_training_learns_and_repeats_exactly(task):
     spec, options = SPECS[task], StudentOptions()
@@ -101,26 +145,6 @@ def test_the_best_epoch_is_kept_and_training_stops_when_nothing_gets_better():
     trained = train(spec, *noise, options, name="t", usual_epochs=1)
     assert len(trained.curves.eval_loss) == trained.curves.best_epoch + 5 < 200
     assert trained.metrics["log_loss"] == pytest.approx(trained.curves.best_eval_loss, rel=1e-5)
-
-
-def test_distillation_gives_a_student_and_two_controls():
-    spec = SPECS["binary"]
-    part, valid = rows("binary"), rows("binary", seed=1)
-    teacher = train(spec, part, valid, TeacherOptions(), name="t", usual_epochs=14)
-    extra = Rows(part.numeric[:100], part.ids[:100], np.full(100, np.nan, np.float32))
-    distilled, control, dropped, loss = distill(
-        spec,
-        teacher.network,
-        part,
-        valid,
-        StudentOptions(),
-        DistillationOptions(),
-        extra_rows=extra,
-    )
-    assert loss == pytest.approx(teacher.metrics["log_loss"], rel=1e-4)
-    assert distilled.parameters == control.parameters == dropped.parameters < teacher.parameters
-    assert distilled.metrics["auc"] > 0.9
-    assert distilled.curves.train_loss != control.curves.train_loss != dropped.curves.train_loss
 
 
 def test_balanced_weights_give_each_class_the_same_total():

@@ -1,8 +1,8 @@
 """TFLiteQuantizer: several TFLite variants of the student; the smallest good one is chosen.
 
 Inputs   examples (train calibrates and fine-tunes, eval chooses), model (the
-         Distiller's), teacher (the Trainer's; its float32 size is the yardstick,
-         and quantization-aware fine-tuning learns from it)
+         Distiller's), teacher (the Trainer's; its float32 file is shown
+         beside the variants)
 Outputs  model: model.json and Format-Serving/tflite, the file that would ship
          variants: <name>.tflite for each, and variants.json: bytes, quality,
          agreement, latency, state and reason

@@ -35,7 +35,7 @@ class Job:
       bundle: Folder of the float network.
       output: Where the TFLite file goes.
       rows: `.npz` with the training rows as `Rows` (numeric, ids, labels), the
-        teacher's logits, and `input:<tensor>` arrays of representative rows.
+        float network's logits, and `input:<tensor>` arrays of representative rows.
       qat_epochs: Passes of every fine-tuning.
       seed: Of fine-tuning.
     """
@@ -79,7 +79,7 @@ def _student(job: Job, data) -> Student:
         network=network,
         train=train,
         valid=valid,
-        teacher_logits=data["teacher_logits"],
+        logits=data["student_logits"],
         epochs=job.qat_epochs,
         seed=job.seed,
     )

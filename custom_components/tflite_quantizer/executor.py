@@ -15,7 +15,7 @@ import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from custom_components.tflite_quantizer import coverage, needs, picks, recipes
+from custom_components.tflite_quantizer import coverage, needs, picks, recipes, searcher, trials
 from custom_components.tflite_quantizer.convert import Job, convert
 from custom_components.tflite_quantizer.measure import measure
 from custom_components.tflite_quantizer.options import QuantizerOptions
@@ -30,6 +30,7 @@ from models.student import answers, labels_of
 from models.training import predict_logits
 
 REPORT_FILE = "variants.json"
+TRIALS_FILE = "trials.json"
 TEACHER_NAME = "teacher_float32"
 PRELOAD = ["custom_components.tflite_quantizer.convert"]
 
@@ -53,7 +54,6 @@ class Executor(base_executor.BaseExecutor):
         isolation.warm_up(PRELOAD)
         progress.doing("reading examples")
         spec, shape, network = bundle.load(source)
-        _, _, teacher = bundle.load(teacher_source)
         preprocessor = Preprocessor(spec)
         train, valid = (
             preprocess(
@@ -64,7 +64,7 @@ class Executor(base_executor.BaseExecutor):
             )
             for split in ("train", "eval")
         )
-        float_logits = predict_logits(network, spec, valid)
+        reference = answers(spec, predict_logits(network, spec, valid))
         skipped = {
             recipe.name: reason
             for recipe in chosen_recipes
@@ -77,9 +77,27 @@ class Executor(base_executor.BaseExecutor):
                 spec,
                 train,
                 valid,
-                predict_logits(teacher, spec, train),
+                predict_logits(network, spec, train),
                 options.representative_rows,
             )
+            found = None
+            if options.search.trials:
+                found = searcher.find(
+                    options,
+                    spec,
+                    shape,
+                    source,
+                    rows,
+                    train,
+                    valid,
+                    reference,
+                    folder,
+                    exec_properties["seed"],
+                )
+                _write_json(os.path.join(folder, TRIALS_FILE), found.to_dict())
+                tried = {trials.key(recipe) for recipe in chosen_recipes}
+                if found.best and trials.key(found.best.recipe) not in tried:
+                    chosen_recipes += (found.best.recipe,)
             jobs = {
                 name: Job(
                     recipe,
@@ -96,7 +114,6 @@ class Executor(base_executor.BaseExecutor):
             }
             failed = {**skipped, **_convert_all(jobs, options)}
         made = {name: job.output for name, job in jobs.items() if name not in failed}
-        reference = answers(spec, float_logits)
         measured = measure(spec, valid, made, reference, options.min_slice_rows)
         variants = [
             Variant(recipe.name, recipe.name, state="skipped", reason=failed[recipe.name])
@@ -115,11 +132,18 @@ class Executor(base_executor.BaseExecutor):
             "teacher": measured.files.get(TEACHER_NAME, {}),
             "variants": [v.to_dict() for v in variants],
             "timing": measured.timing,
+            "search": {
+                **options.search.model_dump(),
+                "recipes": found.recipes,
+                "stopped": found.stopped,
+                "best": found.best and found.best.name,
+            }
+            if found
+            else None,
             "recipes": {r.name: r.to_dict() for r in chosen_recipes},
             "rows": {"train": len(train), "eval": len(valid)},
         }
-        with open(os.path.join(folder, REPORT_FILE), "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+        _write_json(os.path.join(folder, REPORT_FILE), report)
         if shipped is None:
             raise FlywheelError(
                 "NO_VARIANT",
@@ -133,6 +157,11 @@ class Executor(base_executor.BaseExecutor):
         os.makedirs(os.path.join(target, SERVING_FOLDER), exist_ok=True)
         spec.save(target)
         shutil.copyfile(made[shipped.name], os.path.join(target, SERVING_FOLDER, TFLITE_FILE))
+
+
+def _write_json(path: str, content: dict[str, Any]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
 
 
 def _convert_all(jobs: dict[str, Job], options: QuantizerOptions) -> dict[str, str]:
@@ -167,14 +196,14 @@ def write_rows(
     spec: ModelSpec,
     train: Rows,
     valid: Rows,
-    teacher_logits: np.ndarray,
+    logits: np.ndarray,
     representative: int,
 ) -> None:
     """Everything a converting process may need, in one file."""
     picked = coverage.representative(train, representative)
     np.savez(
         path,
-        teacher_logits=teacher_logits,
+        student_logits=logits,
         **{
             f"{name}:{key}": getattr(part, key)
             for name, part in (("train", train), ("eval", valid))

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from custom_components.tflite_quantizer import recipes
 from custom_components.tflite_quantizer.picks import Limits
+from custom_components.tflite_quantizer.search_options import SearchOptions
 from models.options import Options
 
 
@@ -50,6 +51,7 @@ class QuantizerOptions(Options):
         description="Largest median latency of one row that may ship, in microseconds, measured "
         "where the pipeline runs.",
     )
+    search: SearchOptions = SearchOptions()
     representative_rows: Annotated[int, Field(ge=1)] = Field(
         1000, description="Train rows that calibrate post-training int8."
     )

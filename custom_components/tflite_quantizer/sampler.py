@@ -1,97 +1,150 @@
-"""Asks Optuna for points of a space, and tells it what came of them."""
+"""Which recipe of a space is worth trying next.
+
+Constrained expected improvement (Gardner et al., "Bayesian Optimization with Inequality
+Constraints", 2014, equation 4) under Gaussian processes of what is to be small and of each
+bound, in shares of it. A space has some thousand recipes at most, so all are compared. How far a
+recipe was fine-tuned is one more input, so that a first look teaches without being taken for
+the last word. Several at once: each is believed to come out as expected (Ginsbourger et al.,
+"Kriging Is Well-Suited to Parallelize Optimization", 2010, section 3.2).
+"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import warnings
-from collections.abc import Set
-from typing import Any
+from collections.abc import Sequence, Set
+
+import numpy as np
 
 from custom_components.tflite_quantizer import trials
+from custom_components.tflite_quantizer.recipe import Recipe
 from custom_components.tflite_quantizer.search_space import Point, Space
 
-#: Points that Optuna may repeat in a row before an untried one is taken at random.
-_REPEATS = 20
-_EXCESS = "excess"
+#: Fewer known points say nothing; until then recipes are drawn at random.
+_LEAST_KNOWN = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What came of a point.
+
+    Attributes:
+      point: Of the space.
+      passes: Share of the passes of fine-tuning that it got.
+      value: To be small, above 0.
+      margins: Of each bound in shares of it; above 0 it is broken.
+    """
+
+    point: Point
+    passes: float
+    value: float
+    margins: tuple[float, ...]
 
 
 class Sampler:
-    """The tree-structured Parzen estimator with constraints, on the levels of a space.
+    """Proposes recipes, none twice.
 
     Args:
       space: Of recipes.
-      seed: The same seed and the same answers, the same points.
-      startup: Points it wants to know before it models them; drawn at random until then.
+      seed: The same seed and the same answers, the same proposals.
     """
 
-    def __init__(self, space: Space, seed: int, startup: int = 8):
-        import numpy as np
-        import optuna  # a second and a half
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._optuna, self._space = optuna, space
-        # Levels are ordered; precisions are not.
-        self._distributions = {
-            name: optuna.distributions.CategoricalDistribution(levels)
-            if name == "precisions"
-            else optuna.distributions.IntDistribution(0, len(levels) - 1)
-            for name, levels in space.axes.items()
-            if len(levels) > 1
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                n_startup_trials=startup,
-                multivariate=True,
-                constant_liar=True,
-                seed=seed,
-                constraints_func=lambda trial: (trial.user_attrs[_EXCESS],),
-            )
-        self._study = optuna.create_study(sampler=sampler)
-        self._order = list(np.random.default_rng(seed).permutation(len(space)))
+    def __init__(self, space: Space, seed: int):
+        self._space = space
         self._recipes = list(space.recipes())
+        self._keys = [trials.key(recipe) for recipe in self._recipes]
+        points = [space.point(recipe) for recipe in self._recipes]
+        self._inputs = np.array([[*self._coordinates(p), 1.0] for p in points])
+        # Decides while nothing is known, and between equals.
+        self._order = np.random.default_rng(seed).permutation(len(self._recipes))
 
-    def ask(self, point: Point | None = None) -> tuple[Point, Any]:
-        """A point with the ticket to tell its result with; the sampler's choice, or the one given."""
-        if point is not None:
-            self._study.enqueue_trial(self._parameters(point))
-        trial = self._study.ask(self._distributions)
-        return self._point(trial.params), trial
-
-    def ask_new(self, seen: Set[str]) -> tuple[Point, Any] | None:
-        """A point whose recipe is not among the meanings seen; None when there is none left."""
-        for _ in range(_REPEATS):
-            point, ticket = self.ask()
-            if trials.key(self._space.recipe(point)) not in seen:
-                return point, ticket
-            self._study.tell(ticket, state=self._optuna.trial.TrialState.FAIL)
-        for place in self._order:
-            if trials.key(self._recipes[place]) not in seen:
-                return self.ask(self._space.point(self._recipes[place]))
-        return None
-
-    def tell(self, ticket: Any, value: float, excess: float) -> None:
-        """What came of a point.
+    def ask(
+        self, count: int, known: Sequence[Known], skipped: Set[str], best: float | None
+    ) -> list[Recipe]:
+        """The most promising recipes.
 
         Args:
-          ticket: From asking.
-          value: To be small; infinite when it is not known.
-          excess: By how much bounds are broken; 0 when none is.
+          count: At most so many.
+          known: What came of others, in the order in which it was asked.
+          skipped: Meanings (`trials.key`) that are not wanted.
+          best: Value of the best that keeps all bounds; None when there is none.
         """
-        ticket.set_user_attr(_EXCESS, excess)
-        self._study.tell(ticket, min(value, math.inf))
+        left = [i for i in self._order if self._keys[i] not in skipped]
+        if len(known) < _LEAST_KNOWN:
+            return [self._recipes[i] for i in left[:count]]
+        x = np.array([[*self._coordinates(k.point), k.passes] for k in known])
+        values = np.log([k.value for k in known])
+        margins = np.arcsinh([k.margins for k in known])
+        models = [_process(x, y) for y in (values, *margins.T)]
+        target = None if best is None else np.log(best)
+        chosen = []
+        while left and len(chosen) < count:
+            means, deviations = zip(
+                *(model.predict(self._inputs[left], return_std=True) for model in models),
+                strict=True,
+            )
+            place = int(np.argmax(_promise(means, deviations, target, values.max())))
+            index = left.pop(place)
+            chosen.append(self._recipes[index])
+            if target is not None and all(m[place] <= 0 for m in means[1:]):
+                target = min(target, means[0][place])
+            models = [
+                _believing(model, self._inputs[index], mean[place])
+                for model, mean in zip(models, means, strict=True)
+            ]
+        return chosen
 
-    def _parameters(self, point: Point) -> dict[str, Any]:
-        return {
-            name: levels[position] if name == "precisions" else position
-            for (name, levels), position in zip(self._space.axes.items(), point, strict=True)
-            if name in self._distributions
-        }
+    def _coordinates(self, point: Point) -> list[float]:
+        """Ordered levels between 0 and 1; each precision has a direction of its own."""
+        found: list[float] = []
+        for (name, levels), position in zip(self._space.axes.items(), point, strict=True):
+            if len(levels) < 2:
+                continue
+            if name == "precisions":
+                found += [float(position == i) for i in range(len(levels))]
+            else:
+                found.append(position / (len(levels) - 1))
+        return found
 
-    def _point(self, parameters: dict[str, Any]) -> Point:
-        return tuple(
-            levels.index(parameters.get(name, levels[0]))
-            if name == "precisions"
-            else parameters.get(name, 0)
-            for name, levels in self._space.axes.items()
-        )
+
+def _promise(
+    means: Sequence[np.ndarray],
+    deviations: Sequence[np.ndarray],
+    target: float | None,
+    largest: float,
+) -> np.ndarray:
+    """Logarithm of the expected improvement times the chance that all bounds are kept."""
+    from scipy.stats import norm
+
+    kept = sum(norm.logcdf(-m / s) for m, s in zip(means[1:], deviations[1:], strict=True))
+    better = (largest if target is None else target) - means[0]
+    z = better / deviations[0]
+    improvement = better * norm.cdf(z) + deviations[0] * norm.pdf(z)
+    return kept + np.log(np.maximum(improvement, 1e-30))
+
+
+def _process(x: np.ndarray, y: np.ndarray):
+    """A trend along the axes, smooth deviations from it, and noise."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+    kernel = (
+        ConstantKernel(1.0, (1e-3, 1e2)) * DotProduct(1.0, (1e-2, 1e1))
+        + ConstantKernel(0.3, (1e-3, 1e2)) * Matern(np.full(x.shape[1], 1.0), (0.3, 10.0), nu=2.5)
+        + WhiteKernel(1e-2, (1e-5, 1.0))
+    )
+    model = GaussianProcessRegressor(kernel, alpha=1e-8, normalize_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # at a bound: as good as it gets
+        return model.fit(x, y)
+
+
+def _believing(model, x: np.ndarray, y: float):
+    """The process as if a point had come out as expected."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    mean, scale = model._y_train_mean, model._y_train_std
+    known = model.y_train_ * scale + mean
+    again = GaussianProcessRegressor(model.kernel_, alpha=1e-8, normalize_y=True, optimizer=None)
+    return again.fit(np.vstack([model.X_train_, x]), np.append(known, y))

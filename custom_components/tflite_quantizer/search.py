@@ -1,11 +1,10 @@
 """Finds the smallest (or fastest) variant that keeps the bounds, in a budget of trials and minutes.
 
-Which recipe next: the tree-structured Parzen estimator with constraints (Bergstra et al.,
-"Algorithms for Hyper-Parameter Optimization", 2011; Watanabe and Hutter, "c-TPE", 2023), by
-Optuna. Which of them is fine-tuned in full: successive halving without brackets (Li et al.,
-"A System for Massively Parallel Hyperparameter Tuning", 2020, algorithm 2). A recipe that has
-to be fine-tuned gets a third of the passes first; its size is then known and its quality
-roughly, and of all such recipes the better half goes on, if it is smaller than the best so far.
+Which recipe next: `sampler.py`. Which of them is fine-tuned in full: successive halving without
+brackets (Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020, algorithm 2).
+A recipe that has to be fine-tuned gets a third of the passes first; its size is then known and
+its quality roughly. Of all such recipes the better half goes on, if it is smaller than the best
+so far.
 
 Trials go in rounds of a fixed number and the sampler hears of them in the order in which it
 asked, so neither the number of processes nor an interruption changes what is tried.
@@ -24,7 +23,7 @@ from typing import Any, Literal
 from custom_components.tflite_quantizer import builtin, picks, trials
 from custom_components.tflite_quantizer.picks import Limits
 from custom_components.tflite_quantizer.recipe import Recipe
-from custom_components.tflite_quantizer.sampler import Sampler
+from custom_components.tflite_quantizer.sampler import Known, Sampler
 from custom_components.tflite_quantizer.search_options import Objective, SearchOptions
 from custom_components.tflite_quantizer.search_space import Space
 from custom_components.tflite_quantizer.trials import Budget, Journal, Trial
@@ -36,7 +35,6 @@ ROUND = 4
 HALVING = 2
 #: A bound of zero is broken by shares of this.
 _LEAST_BOUND = 1e-3
-_HOPELESS = 100.0
 
 Evaluate = Callable[[Recipe, Budget], Trial]
 
@@ -119,7 +117,6 @@ def search(
             break
         run.look(batch)
         run.promote()
-        proposals.tell()
         progress.step("searching recipes", run.tried, options.trials)
     stopped = "trials" if run.tried >= options.trials else "space"
     run.finish()
@@ -252,7 +249,19 @@ class _Run:
 
     def excess(self, trial: Trial) -> float:
         """By how much the bounds are broken, in shares of them; 0 when all are kept."""
-        return excess(trial, self._limits) if self.broken(trial) else 0.0
+        if not self.broken(trial):
+            return 0.0
+        return sum(max(margin, 0.0) for margin in margins(trial, self._limits)) or math.inf
+
+    def known(self, space: Space) -> list[Known]:
+        """What the trials teach about the space."""
+        return [
+            Known(point, trial.epochs / self._epochs or 1.0, self.value(trial), found)
+            for trial in self.rows
+            if (point := space.point(trial.recipe)) is not None
+            and (found := margins(trial, self._limits))
+            and 0 < self.value(trial) < math.inf
+        ]
 
     def value(self, trial: Trial) -> float:
         return value(trial, self._objective)
@@ -281,26 +290,24 @@ def value(trial: Trial, objective: Objective) -> float:
     return math.inf if known is None else float(known)
 
 
-def excess(trial: Trial, limits: Limits) -> float:
-    """By how much the bounds are broken, in shares of each, summed over the bounds."""
-    if trial.state != "made":
-        return _HOPELESS
-    high = trial.quality["overall"]["high"]
+def margins(trial: Trial, limits: Limits) -> tuple[float, ...]:
+    """Of each bound, by how much of it it is broken; 0 or less where it is kept.
+
+    None of them when the quality is not known.
+    """
+    high = trial.quality["overall"]["high"] if trial.state == "made" else None
     if high is None:
-        return _HOPELESS
-    worst = max(
-        (s["high"] for s in trial.quality["slices"] if s["high"] is not None), default=-math.inf
-    )
-    shares = [
+        return ()
+    worst = max((s["high"] for s in trial.quality["slices"] if s["high"] is not None), default=high)
+    found = [
         (high - limits.max_drop) / max(limits.max_drop, _LEAST_BOUND),
         (worst - limits.max_drop_slice) / max(limits.max_drop_slice, _LEAST_BOUND),
     ]
     if limits.max_bytes is not None:
-        shares.append(trial.bytes / limits.max_bytes - 1.0)
-    latency = trial.latency_us.get("p50")
-    if limits.max_latency_us is not None and latency:
-        shares.append(latency / limits.max_latency_us - 1.0)
-    return sum(max(share, 0.0) for share in shares)
+        found.append(trial.bytes / limits.max_bytes - 1.0)
+    if limits.max_latency_us is not None:
+        found.append(trial.latency_us.get("p50", 0.0) / limits.max_latency_us - 1.0)
+    return tuple(found)
 
 
 class _Proposals:
@@ -316,40 +323,26 @@ class _Proposals:
     ):
         self._space, self._run, self._reason_to_skip = space, run, reason_to_skip
         self._sampler = Sampler(space, seed)
-        self._first = iter(list(first))
+        self._first = list(first)
         self._seen: set[str] = set()
-        self._open: list[tuple[Recipe, Any]] = []
 
     def take(self, count: int) -> list[Recipe]:
         """The next recipes that can be made; fewer when nothing is left."""
         batch: list[Recipe] = []
-        while len(batch) < count and (proposal := self._next()):
-            recipe, ticket = proposal
-            self._seen.add(trials.key(recipe))
-            if reason := self._reason_to_skip(recipe):
-                self._run.skip(recipe, reason)
-                self._tell(recipe, ticket)
-            else:
-                batch.append(recipe)
-                self._open.append(proposal)
+        while len(batch) < count and (proposed := self._next(count - len(batch))):
+            for recipe in proposed:
+                self._seen.add(trials.key(recipe))
+                if reason := self._reason_to_skip(recipe):
+                    self._run.skip(recipe, reason)
+                else:
+                    batch.append(recipe)
         return batch
 
-    def _next(self) -> tuple[Recipe, Any] | None:
-        for recipe in self._first:
-            if trials.key(recipe) not in self._seen:
-                point = self._space.point(recipe)
-                return recipe, None if point is None else self._sampler.ask(point)[1]
-        if asked := self._sampler.ask_new(self._seen):
-            return self._space.recipe(asked[0]), asked[1]
-        return None
-
-    def tell(self) -> None:
-        """What came of the last ones goes to the sampler, in the order in which it was asked."""
-        for recipe, ticket in self._open:
-            self._tell(recipe, ticket)
-        self._open = []
-
-    def _tell(self, recipe: Recipe, ticket: Any) -> None:
-        trial = self._run.latest.get(trials.key(recipe))
-        if ticket is not None and trial is not None:
-            self._sampler.tell(ticket, self._run.value(trial), self._run.excess(trial))
+    def _next(self, count: int) -> list[Recipe]:
+        fresh = {trials.key(r): r for r in self._first if trials.key(r) not in self._seen}
+        if fresh:
+            return list(fresh.values())[:count]
+        best = self._run.best
+        return self._sampler.ask(
+            count, self._run.known(self._space), self._seen, best and self._run.value(best)
+        )

@@ -16,7 +16,7 @@ class SearchOptions(Options):
 
     trials: Annotated[int, Field(ge=0, le=10_000)] = Field(
         0,
-        description="Recipes to try, the built-in ones first. 0: no search. 25 are enough to come "
+        description="Recipes to try, the built-in ones first. 0: no search. 25 usually come "
         "within a tenth of the best of all combinations.",
     )
     minutes: Annotated[float, Field(gt=0.0)] = Field(

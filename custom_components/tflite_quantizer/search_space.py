@@ -28,6 +28,10 @@ COVERAGES = (1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.6)
 SHARES = (None, 0.5, 0.8)
 CLUSTERS = (None, 32, 16, 8)
 
+#: What the built-in recipes have, so that a name says what differs from them.
+_PLAIN_LEAST = {recipe.name: recipe.least_elements for recipe in builtin.RECIPES}
+_CONVERTERS_LEAST = 1024
+
 Point = tuple[int, ...]
 
 
@@ -98,14 +102,15 @@ class Space:
         coverage, width = level["coverages"], level["widths"]
         share, clusters = level["shares"], level["clusters"]
         parts = [level["precisions"]]
-        for letter, value, plain in (
-            ("l", least, None),
+        plain = _PLAIN_LEAST[level["precisions"]]
+        for letter, value, usual in (
+            ("l", least or _CONVERTERS_LEAST, plain or _CONVERTERS_LEAST),
             ("c", f"{100 * coverage:g}".replace(".", "p"), "100"),
             ("w", width, None),
             ("s", share and f"{100 * share:g}".replace(".", "p"), None),
             ("k", clusters, None),
         ):
-            if value != plain:
+            if value != usual:
                 parts.append(f"{letter}{value}")
         recipe = Recipe(
             "_".join(parts),
@@ -145,9 +150,7 @@ def _coverages(spec: ModelSpec, ids: np.ndarray | None) -> tuple[float, ...]:
     """Those of `COVERAGES` that keep different values of the text features."""
     text = [
         (column, feature.size, offset)
-        for column, (feature, offset) in enumerate(
-            zip(spec.categorical, spec.offsets, strict=True)
-        )
+        for column, (feature, offset) in enumerate(zip(spec.categorical, spec.offsets, strict=True))
         if feature.dtype == "string"
     ]
     if not text:

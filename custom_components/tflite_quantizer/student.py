@@ -30,7 +30,8 @@ class Student:
       options: The network's shape.
       network: `(numeric, ids) -> logits`.
       train, valid: Rows with ids of `spec`.
-      teacher_logits: `[train rows, units]`, what fine-tuning learns from.
+      logits: `[train rows, units]`, the float network's own: what fine-tuning learns from. Its
+        labels or its teacher's answers would lead it elsewhere, into losses against itself.
       epochs: Passes of fine-tuning.
       seed: Of fine-tuning.
       copies: Rows of the embedding table `[n, 2]` that repeat another one:
@@ -45,7 +46,7 @@ class Student:
     network: tf_keras.Model
     train: Rows
     valid: Rows
-    teacher_logits: np.ndarray
+    logits: np.ndarray
     epochs: int
     seed: int
     copies: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), int))
@@ -70,7 +71,7 @@ class Student:
     def fine_tune(
         self, network: tf_keras.Model, name: str, epochs: int | None = None
     ) -> tf_keras.Model:
-        """Trains the network in place on the teacher's answers and keeps its best epoch."""
+        """Trains the network in place on the float network's answers and keeps its best epoch."""
         epochs = epochs or self.epochs
         training.fit(
             network,
@@ -83,7 +84,7 @@ class Student:
             name=name,
             usual_epochs=epochs,
             objective=distillation_objective(self.spec, DistillationOptions()),
-            teacher_logits=self.teacher_logits,
+            teacher_logits=self.logits,
             seed=self.seed,
         )
         if len(self.copies):

@@ -28,9 +28,12 @@ _FILES = {
     "training": ("Trainer", "model_run", "training.json"),
     "distillation": ("Distiller", "model_run", "distillation.json"),
     "variants": ("TFLiteQuantizer", "variants", "variants.json"),
+    "trials": ("TFLiteQuantizer", "variants", "trials.json"),
     "evaluation": ("Evaluator", "evaluation", "verdict.json"),
     "push": ("Pusher", "pushed_model", "push.json"),
 }
+#: Written only when something was pushed, or searched for.
+_OPTIONAL = ("push.json", "trials.json")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-")
 
 
@@ -83,8 +86,8 @@ class Inputs:
 
     @functools.cached_property
     def files(self) -> dict[str, dict[str, Any]]:
-        """`validation`, `training`, `distillation`, `variants`, `evaluation`, `push`: what each
-        component wrote; `{}` where it did not get that far."""
+        """`validation`, `training`, `distillation`, `variants`, `trials`, `evaluation`, `push`:
+        what each component wrote; `{}` where it did not get that far."""
         return {name: self._json(*where) for name, where in _FILES.items()}
 
     @functools.cached_property
@@ -175,7 +178,7 @@ class Inputs:
         try:
             data = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
-            if key != "pushed_model":  # written only when something was pushed
+            if name not in _OPTIONAL:
                 self.problems.append(f"{path} is gone")
             return {}
         except (OSError, ValueError) as error:

@@ -36,7 +36,9 @@ def section(inputs: Inputs) -> dict[str, Any]:
         row["loss"] = _interval(overall)
         row["worst"] = _worst(row)
         row["summary"] = ((report.get("recipes") or {}).get(row.get("recipe")) or {}).get("summary")
+    trials = _trials(inputs.files["trials"].get("trials") or [], student)
     return {
+        "search": {**(report.get("search") or {}), "trials": trials} if trials else {},
         "metric": metric,
         "max_drop": drop,
         "max_drop_slice": (report.get("limits") or {}).get("max_drop_slice"),
@@ -50,8 +52,8 @@ def section(inputs: Inputs) -> dict[str, Any]:
         "pushed": inputs.state == "pushed",
         "timing": report.get("timing") or {},
         "eval_rows": (report.get("rows") or {}).get("eval"),
-        "by_bytes": _pareto(rows, teacher, metric, floor, "bytes"),
-        "by_latency": _pareto(rows, teacher, metric, floor, "latency"),
+        "by_bytes": _pareto(rows, teacher, metric, floor, "bytes", trials),
+        "by_latency": _pareto(rows, teacher, metric, floor, "latency", trials),
         "states": list(dict.fromkeys(row["state"] for row in rows)),
     }
 
@@ -62,6 +64,7 @@ def _pareto(
     metric: str,
     floor: float | None,
     cost: str,
+    trials: list[dict[str, Any]],
 ) -> Markup:
     """Quality against bytes or latency; the best for each cost is joined by stairs."""
 
@@ -84,6 +87,12 @@ def _pareto(
         dots.append(charts.Dot(x, y, str(row["name"]), row["state"], _SHAPES[row["state"]], text))
         if row["state"] != "rejected":
             keep.append((x, y))
+    known = {row["name"] for row in rows}
+    for row in trials:
+        x, y = cost_of(row), row["value"]
+        if words.is_number(x) and words.is_number(y) and row["name"] not in known:
+            text = f"{tip(row['name'], row, y)} (search)"
+            dots.append(charts.Dot(x, y, "", "trial", "circle", text))
     value = (teacher.get("metrics") or {}).get(metric)
     if words.is_number(cost_of(teacher)) and words.is_number(value):
         dots.append(
@@ -107,6 +116,19 @@ def _pareto(
         front=_front(keep),
         least=least,
     )
+
+
+def _trials(found: list[dict[str, Any]], student: float | None) -> list[dict[str, Any]]:
+    """The trials of a search that were made, the smallest first, each with its quality."""
+    made = [trial for trial in found if trial.get("state") == "made" and trial.get("full")]
+    for trial in made:
+        overall = (trial.get("quality") or {}).get("overall") or {}
+        lost = overall.get("drop")
+        known = words.is_number(lost) and words.is_number(student)
+        trial["value"] = student - lost if known else None
+        trial["loss"] = _interval(overall)
+        trial["worst"] = _worst(trial)
+    return sorted(made, key=lambda trial: trial.get("bytes") or 0)
 
 
 def _front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -114,7 +114,7 @@ class Workshop:
         self.bundle, self.rows = str(folder / "bundle"), str(folder / "rows.npz")
         self.folder = folder
         bundle.save(self.bundle, SPEC, OPTIONS, self.network)
-        executor._write_rows(self.rows, SPEC, self.train, self.valid, teacher, 1000)
+        executor.write_rows(self.rows, SPEC, self.train, self.valid, teacher, 1000)
         self.labels = labels_of(SPEC, self.valid)
         self.reference = answers(SPEC, predict_logits(self.network, SPEC, self.valid))
         self._made: dict[str, Made] = {}
@@ -336,7 +336,7 @@ def test_16_bit_activations_where_nothing_arrives_as_a_number(tmp_path):
     network = build_network(spec, OPTIONS, 0)
     logits = predict_logits(network, spec, rows)
     bundle.save(str(tmp_path / "bundle"), spec, OPTIONS, network)
-    executor._write_rows(str(tmp_path / "rows.npz"), spec, rows, rows, logits, 1000)
+    executor.write_rows(str(tmp_path / "rows.npz"), spec, rows, rows, logits, 1000)
     output = tmp_path / "out.tflite"
     assert needs.reason_to_skip(recipes.get("int16x8"), spec, OPTIONS, len(rows)) is None
     convert(

@@ -21,9 +21,12 @@ def test_the_programs_print_what_the_page_shows(tmp_path):
 def test_the_example_recipe_is_one():
     import yaml
 
-    block = PAGE.split("```yaml\n")[1].split("```")[0]
-    options = QuantizerOptions.model_validate(yaml.safe_load(block)["quantizer"])
-    assert [r.name for r in options.chosen()] == ["float32", "dynamic_range", "int8_narrow"]
+    blocks = [block.split("```")[0] for block in PAGE.split("```yaml\n")[1:]]
+    search, recipe = (
+        QuantizerOptions.model_validate(yaml.safe_load(block)["quantizer"]) for block in blocks
+    )
+    assert search.search.trials == 25
+    assert [r.name for r in recipe.chosen()] == ["float32", "dynamic_range", "int8_narrow"]
 
 
 def test_every_recipe_is_described():

@@ -1,0 +1,194 @@
+"""Which layer bears 8 bits and which does not: one layer at a time, all others float.
+
+Each layer is quantized as `int8_ptq` does it, with ranges from representative rows, and the
+file is compared with the one that is float throughout. The drops of single layers do not add up
+to the drop of all together; they say where to look.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models import isolation
+from models.options import NetworkOptions
+from models.spec import ModelSpec
+
+TABLE, LAST = "embedding", "logits"
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerJob:
+    """What the process that quantizes one layer needs.
+
+    Attributes:
+      job: As for a float recipe; its rows hold the representative ones.
+      layer: Of `layers`; None leaves all of them float.
+      position: Of the layer among the dense ones; None for the table and for none.
+    """
+
+    job: Any
+    layer: str | None
+    position: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerDrop:
+    """What 8 bits in one layer cost and save.
+
+    Attributes:
+      layer: `embedding`, `hidden_1` and so on, or `logits`.
+      bytes_saved: Against the float file; below 0 where 8 bits take more than they save.
+      quality: Drop against the float student with its interval, as `comparison.Drop.to_dict`;
+        empty when there is no file.
+      reason: Why there is none.
+    """
+
+    layer: str
+    bytes_saved: int | None = None
+    quality: dict[str, Any] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def layers(spec: ModelSpec, network: NetworkOptions) -> tuple[str, ...]:
+    """Names of what can be quantized, in the order in which it computes."""
+    table = (TABLE,) if spec.categorical else ()
+    return (*table, *(f"hidden_{i + 1}" for i in range(len(network.hidden))), LAST)
+
+
+def sensitivity(
+    job: Any,
+    spec: ModelSpec,
+    network: NetworkOptions,
+    judge: Callable[[bytes], dict[str, Any]],
+    *,
+    seconds: float,
+    memory_mb: int,
+    workers: int = 1,
+) -> list[LayerDrop]:
+    """Quantizes one layer at a time, each in a process of its own.
+
+    Args:
+      job: `convert.Job` of a float recipe (`float32_compact`); files go beside its output.
+      spec, network: The student's.
+      judge: Content of a file to its drop against the float student
+        (`comparison.drop(...).to_dict()`).
+      seconds, memory_mb: Bounds of each conversion.
+      workers: Converted at once.
+
+    Returns:
+      One for each of `layers`, in that order.
+
+    Raises:
+      isolation.Isolated: not even the float file can be made.
+    """
+    names = layers(spec, network)
+    dense = [name for name in names if name != TABLE]
+
+    def make(layer: str | None) -> bytes:
+        path = f"{job.output}.{layer or 'float'}"
+        position = dense.index(layer) if layer in dense else None
+        isolation.run_isolated(
+            convert_layer,
+            LayerJob(dataclasses.replace(job, output=path), layer, position),
+            seconds=seconds,
+            memory_mb=memory_mb,
+        )
+        with open(path, "rb") as file:
+            content = file.read()
+        os.unlink(path)
+        return content
+
+    plain = len(make(None))
+
+    def one(layer: str) -> LayerDrop:
+        try:
+            content = make(layer)
+        except isolation.Isolated as error:
+            return LayerDrop(layer, reason=str(error))
+        return LayerDrop(layer, plain - len(content), judge(content))
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, names))
+
+
+def least_tolerant(found: Sequence[LayerDrop], max_drop: float) -> tuple[str, ...]:
+    """Layers that should stay float: alone, each may lose more than the bound; the worst first."""
+    over = [d for d in found if d.quality and not _within(d, max_drop)]
+    return tuple(d.layer for d in sorted(over, key=lambda d: -_high(d)))
+
+
+def _within(drop: LayerDrop, max_drop: float) -> bool:
+    return _high(drop) <= max_drop
+
+
+def _high(drop: LayerDrop) -> float:
+    high = drop.quality["high"]
+    return float("inf") if high is None else high
+
+
+def convert_layer(asked: LayerJob) -> None:
+    """Writes the file with one layer in 8 bits. Runs in a process of its own."""
+    import numpy as np
+
+    from custom_components.tflite_quantizer import convert, tables
+    from custom_components.tflite_quantizer.slim import slim
+
+    job = asked.job
+    with np.load(job.rows, allow_pickle=True) as data:
+        student = tables.reduce(convert._student(job, data), job.recipe)
+        rows = {n[len("input:") :]: data[n] for n in data.files if n.startswith("input:")}
+    content = slim(_with_one_layer(student.serving(), asked, rows))
+    with open(job.output, "wb") as file:
+        file.write(content)
+
+
+def _with_one_layer(serving: Any, asked: LayerJob, rows: dict[str, Any]) -> bytes:
+    import tempfile
+
+    import tensorflow as tf
+
+    from custom_components.tflite_quantizer import convert
+
+    with tempfile.TemporaryDirectory() as folder:
+        signature = convert.SIGNATURE
+        tf.saved_model.save(serving, folder, signatures={signature: serving.function()})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[signature])
+        plain = converter.convert()
+        if asked.layer is None:
+            return plain
+        dense = _dense_outputs(plain)
+        if asked.position is not None:
+            del dense[asked.position]
+        operations = set(convert._FLOAT_OPERATIONS) - (
+            {"GATHER"} if asked.layer == TABLE else set()
+        )
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: convert._one_by_one(rows)
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=lambda: convert._one_by_one(rows),
+            debug_options=tf.lite.experimental.QuantizationDebugOptions(
+                denylisted_ops=operations, denylisted_nodes=dense
+            ),
+        )
+        return debugger.get_nondebug_quantized_model()
+
+
+def _dense_outputs(model: bytes) -> list[str]:
+    """Names of what each dense layer writes, in the order in which they compute."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model)
+    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    return [
+        names[operation["outputs"][0]]
+        for operation in interpreter._get_ops_details()
+        if operation["op_name"] == "FULLY_CONNECTED"
+    ]

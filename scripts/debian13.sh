@@ -3,8 +3,9 @@
 #   sh scripts/debian13.sh make run            in a copy of this checkout
 #   sh scripts/debian13.sh --here flywheel …   in the current folder, at the same path inside
 #   sh scripts/debian13.sh --fresh make run    with a system and a checkout made anew
-# Needs root and Debian's packages (debootstrap). The system holds make, git, g++ and Debian's own
-# Python; it is kept between calls in FLYWHEEL_DEBIAN13 (default: ~/.cache/flywheel/debian13).
+# Needs root and Debian's packages (debootstrap; DEBIAN_MIRROR names another mirror). The system
+# holds make, git, g++ and Debian's own Python; it is kept between calls in FLYWHEEL_DEBIAN13
+# (default: ~/.cache/flywheel/debian13).
 # Ends with the command's exit code; 75 when there can be no such system here, and says why.
 set -eu
 here=$PWD
@@ -20,7 +21,7 @@ while :; do
     esac
     shift
 done
-[ $# -gt 0 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 cannot() { echo "No Debian 13 here: $*" >&2; exit 75; }
 
@@ -49,8 +50,9 @@ if [ ! -e "$root/made" ]; then
     echo "Making a Debian 13 in $root (once)" >&2
     rm -rf --one-file-system "$root"
     mkdir -p "$root"
+    # shellcheck disable=SC2086
     debootstrap --variant=minbase --include=ca-certificates,make,git,g++,python3 trixie "$root" \
-        "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
+        ${DEBIAN_MIRROR:-} >"$root.log" 2>&1 ||
         cannot "debootstrap failed; its last words: $(tail -n 1 "$root.log") (all of them: $root.log)"
     touch "$root/made"
 fi

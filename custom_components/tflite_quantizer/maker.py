@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import threading
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from custom_components.tflite_quantizer import quality
 from custom_components.tflite_quantizer.convert import Job, convert
+from custom_components.tflite_quantizer.measure import size_of
 from custom_components.tflite_quantizer.recipe import Recipe
 from custom_components.tflite_quantizer.trials import Budget, Trial
 from models import isolation
@@ -73,14 +73,11 @@ class Maker:
             seconds=min(self._seconds, budget.seconds),
             memory_mb=self._memory_mb,
         )
-        with open(path, "rb") as file:
-            content = file.read()
-        answers = Predictor(self._spec, TFLiteRunner(content)).predict_inputs(self._valid.inputs)
+        answers = Predictor(self._spec, TFLiteRunner(path)).predict_inputs(self._valid.inputs)
         return Trial(
             recipe,
             budget.epochs,
-            bytes=len(content),
-            gzip_bytes=len(gzip.compress(content, 9, mtime=0)),
+            **size_of(path),
             quality=quality.compare(
                 self._spec, self._valid, self._keys, self._reference, answers, self._min_rows
             ),

@@ -19,11 +19,13 @@ from custom_components.tflite_quantizer import coverage, needs, picks, recipes, 
 from custom_components.tflite_quantizer.convert import Job, convert
 from custom_components.tflite_quantizer.measure import measure
 from custom_components.tflite_quantizer.options import QuantizerOptions
+from custom_components.tflite_quantizer.sensitivity import sensitivity
 from custom_components.tflite_quantizer.variant import Variant
-from models import bundle, examples, isolation, metrics, progress
+from models import bundle, comparison, examples, isolation, metrics, progress
 from models.errors import FlywheelError
 from models.graph import Preprocessor
-from models.predictor import SERVING_FOLDER, TFLITE_FILE, by_tensor
+from models.options import NetworkOptions
+from models.predictor import SERVING_FOLDER, TFLITE_FILE, Predictor, TFLiteRunner, by_tensor
 from models.rows import Rows, preprocess
 from models.spec import ModelSpec
 from models.student import answers, labels_of
@@ -113,6 +115,17 @@ class Executor(base_executor.BaseExecutor):
                 )
             }
             failed = {**skipped, **_convert_all(jobs, options)}
+            layers = []
+            if options.sensitivity:
+                float_job = Job(
+                    recipes.get("float32_compact"),
+                    source,
+                    os.path.join(scratch, "layer"),
+                    rows,
+                    options.qat_epochs,
+                    exec_properties["seed"],
+                )
+                layers = _layers(float_job, spec, shape, valid, reference, options)
         made = {name: job.output for name, job in jobs.items() if name not in failed}
         measured = measure(spec, valid, made, reference, options.min_slice_rows)
         variants = [
@@ -132,6 +145,7 @@ class Executor(base_executor.BaseExecutor):
             "teacher": measured.files.get(TEACHER_NAME, {}),
             "variants": [v.to_dict() for v in variants],
             "timing": measured.timing,
+            "layers": layers,
             "search": {
                 **options.search.model_dump(),
                 "recipes": found.recipes,
@@ -157,6 +171,34 @@ class Executor(base_executor.BaseExecutor):
         os.makedirs(os.path.join(target, SERVING_FOLDER), exist_ok=True)
         spec.save(target)
         shutil.copyfile(made[shipped.name], os.path.join(target, SERVING_FOLDER, TFLITE_FILE))
+
+
+def _layers(
+    job: Job,
+    spec: ModelSpec,
+    shape: NetworkOptions,
+    valid: Rows,
+    reference: np.ndarray,
+    options: QuantizerOptions,
+) -> list[dict[str, Any]]:
+    """What 8 bits cost in each layer alone."""
+    progress.doing("quantizing one layer at a time")
+    labels = labels_of(spec, valid)
+
+    def judge(content: bytes) -> dict[str, Any]:
+        predictions = Predictor(spec, TFLiteRunner(content)).predict_inputs(valid.inputs)
+        return comparison.drop(spec.task, labels, reference, predictions).to_dict()
+
+    found = sensitivity(
+        job,
+        spec,
+        shape,
+        judge,
+        seconds=options.timeout_seconds,
+        memory_mb=options.memory_mb,
+        workers=os.cpu_count() or 1,
+    )
+    return [layer.to_dict() for layer in found]
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:

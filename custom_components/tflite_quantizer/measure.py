@@ -16,11 +16,14 @@ from models.benchmark.machine import stamp
 from models.benchmark.ratio import ratio, verdict
 from models.predictor import Predictor, TFLiteRunner, by_tensor
 from models.rows import Rows
+from models.saturation import saturation
 from models.spec import ModelSpec
 from models.student import labels_of
 
 #: What the others' latency is compared with, where there is one.
 YARDSTICK = "float32"
+#: Rows on which saturated values are counted.
+_SATURATION_ROWS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,7 @@ def measure(
     labels = labels_of(spec, rows)
     sizes = {name: size_of(path) for name, path in files.items()}
     base = YARDSTICK if YARDSTICK in files else next(iter(files), None)
+    fed = {n: x[:_SATURATION_ROWS] for n, x in by_tensor(spec, rows.inputs).items()}
     found = {}
     for done, (name, path) in enumerate(files.items(), 1):
         predictions = Predictor(spec, TFLiteRunner(path)).predict_inputs(rows.inputs)
@@ -64,6 +68,7 @@ def measure(
             "metrics": metrics.score(spec.task, labels, predictions),
             "agreement": metrics.agreement(spec.task, reference, predictions),
             "quality": quality.compare(spec, rows, keys, reference, predictions, min_slice_rows),
+            "saturation": saturation(path, [fed]).rate,
             **_speed(name, base, timings, sizes),
         }
         progress.step("comparing answers", done, len(files))

@@ -52,6 +52,11 @@ class QuantizerOptions(Options):
         "where the pipeline runs.",
     )
     search: SearchOptions = SearchOptions()
+    sensitivity: bool = Field(
+        False,
+        description="Also quantize one layer at a time and show which of them bears 8 bits; costs "
+        "a conversion for each layer.",
+    )
     representative_rows: Annotated[int, Field(ge=1)] = Field(
         1000, description="Train rows that calibrate post-training int8."
     )

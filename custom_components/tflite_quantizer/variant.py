@@ -17,6 +17,8 @@ class Variant:
       agreement: With the float network: largest difference, flip rate.
       quality: Drops against the float student with their intervals, overall and by
         slice (`quality.compare`).
+      saturation: Share of 8-bit activations at the end of their range, on eval rows; None
+        for files without any.
       latency_us: `p50`, `p90` for one row, one thread.
       latency_ratio: To the float32 file, with its interval (`models.benchmark.ratio`).
       rows_per_s: In batches.
@@ -34,6 +36,7 @@ class Variant:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     agreement: dict[str, float] = dataclasses.field(default_factory=dict)
     quality: dict[str, Any] = dataclasses.field(default_factory=dict)
+    saturation: float | None = None
     latency_us: dict[str, float] = dataclasses.field(default_factory=dict)
     latency_ratio: dict[str, Any] = dataclasses.field(default_factory=dict)
     rows_per_s: float | None = None

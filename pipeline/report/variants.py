@@ -38,6 +38,9 @@ def section(inputs: Inputs) -> dict[str, Any]:
         row["summary"] = ((report.get("recipes") or {}).get(row.get("recipe")) or {}).get("summary")
     trials = _trials(inputs.files["trials"].get("trials") or [], student)
     return {
+        "layers": [
+            {**x, "loss": _interval(x.get("quality") or {})} for x in report.get("layers") or []
+        ],
         "search": {**(report.get("search") or {}), "trials": trials} if trials else {},
         "metric": metric,
         "max_drop": drop,

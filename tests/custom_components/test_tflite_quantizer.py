@@ -110,6 +110,28 @@ def test_a_recipe_that_crashes_hangs_or_eats_costs_itself(taxi, tmp_path, crashi
 
 
 @pytest.mark.slow
+def test_a_search_adds_its_best_and_layers_are_judged_alone(taxi, tmp_path):
+    report, _ = run(
+        taxi,
+        tmp_path / "TFLiteQuantizer" / "variants" / "1",
+        recipes=("float32",),
+        search={"trials": 3},
+        sensitivity=True,
+    )
+    folder = tmp_path / "TFLiteQuantizer" / "variants" / "1" / "variants"
+    tried = json.loads((folder / "trials.json").read_text())
+    assert tried["stopped"] == "trials" and tried["best"]
+    [best] = [v for v in report["variants"] if v["name"] == tried["best"]]
+    assert best["state"] == "shipped" and best["bytes"] < 10_000
+    assert (folder / f"{best['name']}.tflite").stat().st_size == best["bytes"]
+    assert report["search"]["recipes"] == 3
+    assert list((tmp_path / "TFLiteQuantizer" / "variants").glob("**/search/*.jsonl"))
+    layers = {layer["layer"]: layer["quality"] for layer in report["layers"]}
+    assert list(layers) == ["embedding", "hidden_1", "logits"]
+    assert layers["logits"]["high"] > layers["embedding"]["high"]
+
+
+@pytest.mark.slow
 def test_integers_keep_the_quality_and_many_different_answers(taxi):
     """The last layer stays in float: otherwise a model has 256 answers at most."""
     import numpy as np

@@ -261,6 +261,10 @@ def variants(task: str) -> dict[str, Any]:
         "max_drop": 0.003,
         "limits": {"max_drop": 0.003, "max_drop_slice": 0.02},
         "pick": "balanced",
+        "layers": [
+            {"layer": "hidden_1", "bytes_saved": 1088, "quality": lost(0.0007, 1500), "reason": ""},
+            {"layer": "logits", "bytes_saved": None, "quality": {}, "reason": "crashed (SIGABRT)"},
+        ],
         "student": {"metrics": metrics_of(task, 0.9451)},
         "teacher": {
             "bytes": 84288,

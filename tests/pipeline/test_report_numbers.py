@@ -89,6 +89,37 @@ def test_variants_equal_the_json(pushed):
     assert "1/5.5" in page.find(id="glance").text  # 84,288 / 15,200
 
 
+def test_layers_equal_the_json(pushed):
+    _, page = pushed
+    rows = [r for r in page.find(id="variants").find_all("tr") if "data-layer" in r.attributes]
+    assert [row.find("th").text for row in rows] == ["hidden_1", "logits"]
+    assert "1,088" in rows[0].text and "crashed (SIGABRT)" in rows[1].text
+
+
+def test_trials_of_a_search_are_drawn_and_listed(tmp_path):
+    made = make_run(tmp_path, "pushed")
+    path = made.path("TFLiteQuantizer", "variants", "variants.json")
+    report = json.loads(path.read_text())
+    shipped = next(v for v in report["variants"] if v["state"] == "shipped")
+    found = {"state": "made", "full": True, "latency_us": {}, "violations": [], "gzip_bytes": 9}
+    trials = [
+        {**found, "name": shipped["name"], "bytes": shipped["bytes"], "best": True,
+         "quality": shipped["quality"]},
+        {**found, "name": "narrow", "bytes": 4321, "best": False, "quality": shipped["quality"],
+         "violations": ["may lose more than 0.003 of auc"]},
+        {**found, "name": "cheap_look", "full": False, "bytes": 1, "best": False, "quality": {}},
+    ]  # fmt: skip
+    report["search"] = {"objective": "bytes", "recipes": 7, "stopped": "minutes", "best": "narrow"}
+    path.write_text(json.dumps(report))
+    (path.parent / "trials.json").write_text(json.dumps({"trials": trials}))
+    section = report_of(made).find(id="variants")
+    assert "7 recipes" in section.text and "the time was over" in section.text
+    rows = [r for r in section.find_all("tr") if "data-trial" in r.attributes]
+    assert [row.find("th").text for row in rows] == ["narrow", shipped["name"]]
+    assert "may lose more than 0.003" in rows[0].text and "yes" in rows[1].text
+    assert len(section.find("svg", class_="plot").find_all(class_="mark trial")) == 1
+
+
 def test_pareto_draws_every_variant_the_limit_and_what_fell_below(pushed):
     _, page = pushed
     for picture in page.find(id="variants").find_all("svg", class_="plot"):

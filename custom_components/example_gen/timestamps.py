@@ -49,8 +49,8 @@ def parse_times(text: pa.Array, form: str) -> np.ndarray | None:
                 times = [t.tz_localize("UTC") if t.tz is None else t for t in times]
                 parsed = np.array([t.value for t in times], np.int64)
             else:
-                parsed = pd.to_datetime(pd.Series(some, dtype=object), format=form)
-                parsed = parsed.to_numpy().astype("datetime64[ns]").astype(np.int64)
+                parsed = pd.to_datetime(pd.Series(some, dtype=object), format=form, utc=True)
+                parsed = parsed.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64)
     except (ValueError, OverflowError):
         return None
     return parsed[distinct.indices.to_numpy()]

@@ -41,9 +41,10 @@ def from_dict(fields: Mapping[str, Any]) -> Recipe:
         return _ADAPTER.validate_python(dict(fields))
     except pydantic.ValidationError as error:
         problems = [_problem(found) for found in error.errors()]
+        text = "; ".join(problems)
         raise ConfigError(
             "RECIPE_INVALID",
-            f"The recipe `{name}` cannot be read: {'; '.join(problems)}.",
+            f"The recipe `{name}` cannot be read: {text if text.endswith('?') else text + '.'}",
             next="Known keys: "
             + ", ".join(f.name for f in dataclasses.fields(Recipe))
             + "; docs/optimization.md describes them.",

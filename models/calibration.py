@@ -25,6 +25,9 @@ CONFIDENCE = 0.95
 _LOG_BOUNDS = (-3.0, 3.0)
 #: Fewer eval rows say nothing about a temperature.
 _LEAST_ROWS = 50
+#: Nor do rows of which fewer get a wrong label: where all are right, the surer is always the better
+#: there, T goes to zero, and the first mistake elsewhere costs all that was gained.
+_LEAST_MISTAKES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +95,12 @@ def calibrate(
       seed: Of the halves.
 
     Returns:
-      None for regression and for too few rows.
+      None for regression, and for too few rows or too few mistakes to learn from.
     """
     rows = len(labels)
     if spec.task == "regression" or rows < _LEAST_ROWS:
+        return None
+    if _mistakes(spec, logits, labels) < _LEAST_MISTAKES:
         return None
     order = np.random.default_rng(seed).permutation(rows)
     first, second = order[: rows // 2], order[rows // 2 :]
@@ -117,6 +122,12 @@ def calibrate(
         (_error(spec, logits, labels), _error(spec, scaled, labels)),
         rows,
     )
+
+
+def _mistakes(spec: ModelSpec, logits: np.ndarray, labels: np.ndarray) -> int:
+    """Rows that get a wrong label."""
+    given = logits[:, 0] > 0 if spec.task == "binary" else logits.argmax(axis=1)
+    return int(np.sum(given != labels.astype(int)))
 
 
 def fold(network: tf_keras.Model, temperature: float) -> None:

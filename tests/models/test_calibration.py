@@ -106,3 +106,12 @@ def test_folding_is_dividing_the_logits(task, seed, temperature):
     calibration.fold(network, temperature)
     np.testing.assert_allclose(network(x).numpy(), before / temperature, rtol=2e-5, atol=1e-6)
     assert network.count_params() == parameters
+
+
+@pytest.mark.parametrize("task", CLASSIFICATION)
+def test_rows_without_mistakes_teach_no_temperature(task):
+    """All right: ever larger logits look ever better there, and cost dearly elsewhere."""
+    spec, logits, _ = drawn(task, 200, 3)
+    right = logits[:, 0] > 0 if task == "binary" else logits.argmax(axis=1)
+    assert calibration.fit_temperature(spec, logits, right.astype(np.float32)) < 0.1
+    assert calibration.calibrate(spec, logits, right.astype(np.float32)) is None

@@ -21,6 +21,9 @@ from pipeline.workspace import RunFolder, Workspace
 
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 15
+#: multiprocessing puts a socket some 50 characters below the temporary folder, and the path of a
+#: socket has 107 at most.
+_DEEPEST = 55
 
 
 class Worker:
@@ -41,7 +44,11 @@ class Worker:
         )
         # What libraries leave in the temporary folder goes with the run: workers end without
         # taking TensorFlow down in order, and may be killed.
-        self._scratch = tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True)
+        self._scratch = tempfile.TemporaryDirectory(
+            prefix="flywheel-",
+            dir=tempfile.gettempdir() if len(tempfile.gettempdir()) < _DEEPEST else "/tmp",
+            ignore_cleanup_errors=True,
+        )
         environment["TMPDIR"] = self._scratch.name
         with open(self.folder.log, "w", encoding="utf-8") as log:
             self._process = subprocess.Popen(

@@ -8,6 +8,7 @@ fingerprint of the code, so that changed code is never a cache hit.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
@@ -30,11 +31,13 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
 
     Args:
       run_id: Name of the run in ML Metadata.
+      before_component: Called before each component; may raise to end the run.
     """
 
-    def __init__(self, run_id: str):
+    def __init__(self, run_id: str, before_component: Callable[[], None] = lambda: None):
         super().__init__()
         self._run_id = run_id
+        self._before_component = before_component
 
     def run_with_ir(
         self,
@@ -61,6 +64,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             value.string_value = code
             if name in _ALWAYS_RUN:
                 node.execution_options.caching_options.enable_cache = False
+            self._before_component()
             progress.emit("component", name=name, state="running")
             start = time.monotonic()
             try:

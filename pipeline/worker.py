@@ -13,6 +13,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -62,6 +63,16 @@ def run(folder: RunFolder) -> dict[str, Any]:
     return result
 
 
+#: A signal that arrives while a library's destructor runs has its exception swallowed: then the run
+#: ends before the next component.
+_stop_asked = threading.Event()
+
+
+def _stop_if_asked() -> None:
+    if _stop_asked.is_set():
+        raise Interrupted
+
+
 def _run_pipeline(folder: RunFolder, config: config_module.Config, workspace: Workspace) -> None:
     progress.emit("doing", text="importing TensorFlow and TFX")
     stack.prepare_environment()
@@ -77,7 +88,7 @@ def _run_pipeline(folder: RunFolder, config: config_module.Config, workspace: Wo
         deployed_version=Registry(config.deploy.path).current() or "",
         metadata_path=str(workspace.metadata),
     )
-    LocalRunner(folder.id).run(pipeline)
+    LocalRunner(folder.id, before_component=_stop_if_asked).run(pipeline)
 
 
 def _result(
@@ -152,6 +163,7 @@ def main() -> None:
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _stop_asked.set()
         raise Interrupted
 
     signal.signal(signal.SIGTERM, stop)

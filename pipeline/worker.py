@@ -63,7 +63,7 @@ def run(folder: RunFolder) -> dict[str, Any]:
     return result
 
 
-#: A signal that arrives while a library's destructor runs has its exception swallowed: then the run
+#: Python swallows what a signal's handler raises while a destructor runs; if that happens, the run
 #: ends before the next component.
 _stop_asked = threading.Event()
 

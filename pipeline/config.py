@@ -9,6 +9,8 @@ import pydantic
 import yaml
 from pydantic import Field
 
+from cloud_functions.options import AutomationOptions, ServingOptions
+from control_center.options import ControlCenterOptions
 from custom_components.evaluator.options import EvaluationOptions
 from custom_components.evaluator.thresholds import check_thresholds
 from custom_components.example_gen.options import DataOptions
@@ -27,6 +29,9 @@ from models.options import (
     TeacherOptions,
 )
 from models.text import did_you_mean
+from monitoring.alerts.options import AlertOptions
+from monitoring.options import MonitoringOptions
+from pipeline.kubeflow.options import KubeflowOptions
 
 
 class Config(Options):
@@ -50,6 +55,12 @@ class Config(Options):
     quantizer: QuantizerOptions = Field(default_factory=QuantizerOptions)
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
     deploy: DeployOptions = Field(default_factory=DeployOptions)
+    serving: ServingOptions = Field(default_factory=ServingOptions)
+    monitoring: MonitoringOptions = Field(default_factory=MonitoringOptions)
+    alerts: AlertOptions = Field(default_factory=AlertOptions)
+    automation: AutomationOptions = Field(default_factory=AutomationOptions)
+    kubeflow: KubeflowOptions = Field(default_factory=KubeflowOptions)
+    control_center: ControlCenterOptions = Field(default_factory=ControlCenterOptions)
     engine: Literal["local", "beam"] = Field(
         "local",
         description="`local`: in this process, vectorised. `beam`: StatisticsGen and Evaluator "

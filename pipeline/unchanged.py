@@ -15,19 +15,26 @@ from typing import Any
 from custom_components.example_gen.fingerprint import fingerprint as data_fingerprint
 from models import stack
 from models.registry import Registry
-from pipeline import config as config_module
 from pipeline.config import Config
 from pipeline.workspace import Workspace
 
-_PACKAGES = ("models", "custom_components", "monitoring")
+#: What components may run: `monitoring` but for these watches what they made.
+_SOURCES = (
+    "models/**/*.py",
+    "custom_components/**/*.py",
+    "monitoring/drift.py",
+    "monitoring/summaries.py",
+)
+#: Settings that say what happens to a model afterwards, and decide nothing about a run.
+_AFTERWARDS = {"serving", "monitoring", "alerts", "automation", "kubeflow", "control_center"}
 
 
 def code_fingerprint() -> str:
     """A hash of everything a component may run: our source, and the versions beneath it."""
     root = pathlib.Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
+    for source in _SOURCES:
+        for path in sorted(root.glob(source)):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     digest.update(json.dumps(stack.decisive_versions(), sort_keys=True).encode())
@@ -37,7 +44,8 @@ def code_fingerprint() -> str:
 def run_fingerprint(config: Config) -> str:
     """A hash of everything that decides how a run ends, but for what is deployed."""
     digest = hashlib.sha256()
-    digest.update(config_module.dump(config).encode())
+    decisive = config.model_dump(mode="json", exclude=_AFTERWARDS)
+    digest.update(json.dumps(decisive, sort_keys=True).encode())
     digest.update(code_fingerprint().encode())
     digest.update(data_fingerprint(config.data.path).encode())
     if config.distillation.extra_data:

@@ -1,0 +1,323 @@
+"""`flywheel deploy`: the pipeline goes to a cluster, runs there, and is followed."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+import tempfile
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pipeline.cli.app import ConfigOption, DebugOption, JsonOption
+from pipeline.workspace import DEFAULT_FILE
+
+_MARKS = {"SUCCEEDED": "[green]✓[/]", "FAILED": "[red]✗[/]", "RUNNING": "[cyan]›[/]"}
+
+
+def deploy(
+    file: Annotated[
+        pathlib.Path | None,
+        typer.Argument(metavar="[SPEC]", help="A compiled spec. Default: compile the config now."),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address of the Kubeflow Pipelines API.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", help="Your namespace on a multi-user Kubeflow.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="Experiment the run belongs to.")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="CRON",
+            help="Run it regularly instead of once: `30 4 * * 1` is Mondays 4:30 UTC.",
+        ),
+    ] = None,
+    unschedule: Annotated[
+        bool, typer.Option("--unschedule", help="Delete this pipeline's schedule.")
+    ] = False,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="Runtime parameter; may be repeated."),
+    ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option("--pipeline-root", help="Where artifacts go: minio://, s3://, gs://."),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow the run; ends with its exit code.")
+    ] = False,
+    list_runs: Annotated[
+        bool, typer.Option("--list", help="Show runs and schedules of the experiment.")
+    ] = False,
+    terminate: Annotated[
+        str | None, typer.Option("--terminate", metavar="RUN", help="End a run.")
+    ] = None,
+    target: Annotated[
+        Literal["kfp", "vertex"], typer.Option("--target", help="Kubeflow Pipelines, or Vertex AI.")
+    ] = "kfp",
+    ca_file: Annotated[
+        pathlib.Path | None,
+        typer.Option("--ca-file", help="PEM file of certificate authorities to trust."),
+    ] = None,
+    poll_seconds: Annotated[
+        float, typer.Option("--poll-seconds", min=0.01, help="Between two looks while waiting.")
+    ] = 5.0,
+    config: ConfigOption = pathlib.Path(DEFAULT_FILE),
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Upload the pipeline to Kubeflow Pipelines and run it there, once or on a schedule.
+
+    The same content is uploaded once, and a pipeline has at most one schedule: the command can
+    be repeated safely. A token comes from KF_PIPELINES_TOKEN, a session cookie from
+    KF_PIPELINES_COOKIES.
+    """
+    from pipeline import config as config_module
+    from pipeline.cluster.options import ClusterOptions
+
+    needs_config = file is None or config.exists()
+    loaded = None
+    if needs_config and not (host and (list_runs or terminate)):
+        loaded = config_module.load(config)
+    options = loaded.kubeflow.cluster if loaded else ClusterOptions()
+    given = {
+        "host": host,
+        "namespace": namespace,
+        "experiment": experiment,
+        "ca_file": str(ca_file) if ca_file else None,
+    }
+    options = options.model_copy(update={k: v for k, v in given.items() if v is not None})
+    if list_runs:
+        _list(options, as_json)
+        return
+    if terminate:
+        _terminate(options, terminate, as_json)
+        return
+    parameters = _parameters(param or [])
+    how = {
+        "pipeline_root": root,
+        "service_account": loaded.kubeflow.service_account if loaded else None,
+    }
+    with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
+        if file is None:
+            file = _compiled(loaded, target, pathlib.Path(scratch))
+        if target == "vertex":
+            _to_vertex(file, parameters, loaded, how, as_json)
+            return
+        result = _to_kubeflow(
+            file, options, parameters, how, schedule=schedule, unschedule=unschedule, quiet=as_json
+        )
+    if wait and "run_id" in result:
+        result = _followed(options, result, poll_seconds)
+    from pipeline.cli.output import emit_json
+
+    if as_json:
+        emit_json(result)
+    raise typer.Exit(result.get("exit_code", 0))
+
+
+def _to_kubeflow(
+    file: pathlib.Path,
+    options: Any,
+    parameters: dict[str, str],
+    how: dict[str, Any],
+    *,
+    schedule: str | None,
+    unschedule: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    from pipeline.cli.output import err, out
+    from pipeline.cluster.client import Cluster
+    from pipeline.cluster.submission import parameter_values, read_package, six_fields
+
+    package = read_package(file)
+    values = parameter_values(package, parameters)
+    cron = six_fields(schedule) if schedule else None
+    say = err if quiet else out
+    with err.status("asking the cluster"):
+        cluster = Cluster(options)
+    if unschedule:
+        count = cluster.unschedule(package.name)
+        say.print(f"{package.name}: {count} schedule{'s' * (count != 1)} deleted")
+        return {"pipeline": package.name, "deleted_schedules": count}
+    with err.status("uploading"):
+        uploaded = cluster.upload(package.path, package.name, package.version)
+    result: dict[str, Any] = {
+        "pipeline": package.name,
+        "version": package.version,
+        "pipeline_id": uploaded.pipeline_id,
+        "version_id": uploaded.version_id,
+        "uploaded": uploaded.new,
+    }
+    say.print(
+        f"{package.name} version {package.version}: "
+        + ("uploaded" if uploaded.new else "is there already")
+    )
+    if cron:
+        made, what = cluster.schedule(uploaded, package.name, cron, values, **how)
+        result |= {
+            "schedule_id": made.recurring_run_id,
+            "schedule": what,
+            "cron": cron,
+            "url": cluster.link("recurringrun", made.recurring_run_id),
+        }
+        say.print(f"schedule {what}: {cron}  [dim]{result['url']}[/]", soft_wrap=True)
+        return result
+    # One name per call: should the answer be lost, the run is found by it and not started twice.
+    moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    name = f"{package.name}-{moment}"
+    run, _ = cluster.start(uploaded, name, values, **how)
+    result |= {"run_id": run.run_id, "run": name, "url": cluster.link("runs", run.run_id)}
+    say.print(f"run {name}: started  [dim]{result['url']}[/]", soft_wrap=True)
+    return result
+
+
+def _followed(options: Any, result: dict[str, Any], poll_seconds: float) -> dict[str, Any]:
+    """Shows the tasks while the run goes on."""
+    from rich.live import Live
+
+    from pipeline.cli.output import err
+    from pipeline.cluster.client import Cluster
+    from pipeline.cluster.follow import follow
+
+    cluster = Cluster(options)
+    told: dict[str, str] = {}
+    with Live(console=err, refresh_per_second=4) if err.is_terminal else _nothing() as live:
+        for progress in follow(cluster, result["run_id"], every_seconds=poll_seconds):
+            if live is not None:
+                live.update(_tasks_table(progress))
+                continue
+            for task in progress.tasks:
+                if told.get(task.name) != task.state:
+                    told[task.name] = task.state
+                    err.print(f"{task.name} {task.state}")
+    err.print(f"[bold]{progress.state}[/]" + (f": {progress.error}" if progress.error else ""))
+    for task in progress.tasks:
+        if task.error:
+            err.print(f"  [red]✗[/] {task.name}: {task.error}")
+    return {
+        **result,
+        "state": progress.state,
+        "exit_code": progress.exit_code,
+        "tasks": [
+            {"name": t.name, "state": t.state, "seconds": t.seconds, "error": t.error}
+            for t in progress.tasks
+        ],
+    }
+
+
+def _nothing() -> Any:
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def _tasks_table(progress: Any) -> Any:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for task in progress.tasks:
+        seconds = f"{task.seconds:.0f} s" if task.seconds is not None else ""
+        table.add_row(_MARKS.get(task.state, "·"), task.name, seconds, f"[dim]{task.state}[/]")
+    if progress.silent_seconds:
+        table.add_row("[yellow]![/]", f"no answer for {progress.silent_seconds:.0f} s", "", "")
+    return table
+
+
+def _list(options: Any, as_json: bool) -> None:
+    from rich.table import Table
+
+    from pipeline.cli.output import emit_json, out
+    from pipeline.cluster.client import Cluster
+
+    cluster = Cluster(options)
+    runs, schedules = cluster.runs(), cluster.schedules()
+    rows = [
+        {
+            "run_id": r.run_id,
+            "run": r.display_name,
+            "state": r.state,
+            "created": r.created_at.isoformat() if r.created_at else None,
+        }
+        for r in runs
+    ]
+    recurring = [
+        {
+            "schedule_id": s.recurring_run_id,
+            "pipeline": s.display_name,
+            "cron": s.trigger.cron_schedule.cron if s.trigger and s.trigger.cron_schedule else None,
+            "status": str(s.status),
+        }
+        for s in schedules
+    ]
+    if as_json:
+        emit_json({"runs": rows, "schedules": recurring})
+        return
+    for title, things in (("runs", rows), ("schedules", recurring)):
+        if not things:
+            out.print(f"No {title} in experiment {options.experiment!r}.")
+            continue
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for key in things[0]:
+            table.add_column(key)
+        for thing in things:
+            table.add_row(*(str(value or "–") for value in thing.values()))
+        out.print(table)
+
+
+def _terminate(options: Any, run_id: str, as_json: bool) -> None:
+    from pipeline.cli.output import emit_json, out
+    from pipeline.cluster.client import Cluster
+
+    run = Cluster(options).terminate(run_id)
+    if as_json:
+        emit_json({"run_id": run_id, "state": run.state})
+    else:
+        out.print(f"run {run.display_name}: {run.state}")
+
+
+def _to_vertex(
+    file: pathlib.Path, parameters: dict[str, Any], loaded: Any, how: dict[str, Any], as_json: bool
+) -> None:
+    from pipeline.cli.output import emit_json, err, out
+    from pipeline.cluster.options import VertexOptions
+    from pipeline.cluster.vertex import read_job, submit
+
+    options = loaded.kubeflow.vertex if loaded else VertexOptions()
+    moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
+    job_id = f"{read_job(file)['name'].lower()}-{moment}"
+    with err.status("submitting to Vertex AI"):
+        job = submit(file, job_id, parameters, options, **how)
+    result = {"job_id": job_id, "resource": job.resource_name, "region": options.region}
+    if as_json:
+        emit_json(result)
+    else:
+        out.print(f"job {job_id}: submitted to {options.region}  [dim]{job.resource_name}[/]")
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    from models.errors import ConfigError
+
+    values = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(
+                "WRONG_PARAMETER",
+                f"`--param {text}` is no NAME=VALUE.",
+                next="For example `--param data_path=gs://bucket/trips.csv`.",
+            )
+        values[name] = value
+    return values
+
+
+def _compiled(config: Any, target: str, folder: pathlib.Path) -> pathlib.Path:
+    """The config, compiled now."""
+    from pipeline.cli.compile import compile_to
+
+    return compile_to(config, target, folder)

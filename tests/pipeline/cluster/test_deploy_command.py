@@ -1,0 +1,135 @@
+"""`flywheel deploy` as a user types it, against a server over real HTTP and HTTPS."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import ipaddress
+import pathlib
+import ssl
+import threading
+
+import pytest
+
+from pipeline.cluster.client import Cluster
+from pipeline.cluster.options import ClusterOptions
+from pipeline.cluster.transport import ClusterError
+from tests.conftest import Flywheel
+from tests.pipeline.cluster.server import Kfp
+from tests.pipeline.cluster.test_cluster import SPEC
+
+
+@pytest.fixture
+def kfp(flywheel: Flywheel):
+    (flywheel.folder / "pipeline.yaml").write_text(SPEC, "utf-8")
+    kfp = Kfp("2.17.0", token="s3cr3t")
+    with kfp.serving() as kfp.address:
+        yield kfp
+    assert kfp.violations == []
+
+
+def test_run_follow_list_and_end(flywheel: Flywheel, kfp: Kfp) -> None:
+    here = ("--host", kfp.address)
+    token = {"KF_PIPELINES_TOKEN": "s3cr3t"}
+    wait = ("--wait", "--poll-seconds", "0.05")
+    first = flywheel.json(
+        "deploy", "pipeline.yaml", *here, *wait, "--param", "data-path=gs://b/x.csv", **token
+    )
+    assert first["uploaded"] and first["state"] == "SUCCEEDED"
+    assert [t["name"] for t in first["tasks"]] == ["trainer", "pusher"]
+    (run,) = kfp.runs.values()
+    assert run["runtime_config"]["parameters"] == {"data-path": "gs://b/x.csv"}
+
+    kfp.story = ["RUNNING", "FAILED"]
+    done = flywheel("deploy", "pipeline.yaml", *here, *wait, check=1, **token)
+    assert "is there already" in done.stdout
+    assert "trainer: the trainer ran out of memory" in done.stderr
+
+    kfp.story = ["RUNNING"]
+    started = flywheel.json("deploy", "pipeline.yaml", *here, **token)
+    ended = flywheel.json("deploy", *here, "--terminate", started["run_id"], **token)
+    assert ended["state"] == "CANCELED"
+
+    made = flywheel.json("deploy", "pipeline.yaml", *here, "--schedule", "30 4 * * 1", **token)
+    assert made["cron"] == "0 30 4 * * 1" and made["schedule"] == "created"
+    listed = flywheel.json("deploy", *here, "--list", **token)
+    assert len(listed["runs"]) == 3
+    assert [s["cron"] for s in listed["schedules"]] == ["0 30 4 * * 1"]
+    flywheel("deploy", "pipeline.yaml", *here, "--unschedule", **token)
+    assert not kfp.recurring
+
+
+def test_refusals_are_paragraphs(flywheel: Flywheel, kfp: Kfp) -> None:
+    here = ("--host", kfp.address)
+    done = flywheel("deploy", "pipeline.yaml", *here, check=1, KF_PIPELINES_TOKEN="0ld-t0ken")
+    assert "NOT_LOGGED_IN" in done.stderr and "KF_PIPELINES_TOKEN" in done.stderr
+    assert "0ld" not in done.stdout + done.stderr and "Traceback" not in done.stderr
+    for arguments, code in (
+        (("pipeline.yaml", *here, "--param", "data-pth=1"), "UNKNOWN_PARAMETER"),
+        (("pipeline.yaml", *here, "--param", "data-path"), "WRONG_PARAMETER"),
+        (("pipeline.yaml", *here, "--schedule", "nightly"), "WRONG_CRON"),
+        (("none.yaml", *here), "NO_SPEC"),
+        (("pipeline.yaml",), "NO_HOST"),
+    ):
+        done = flywheel("deploy", *arguments, check=2, KF_PIPELINES_TOKEN="s3cr3t")
+        assert code in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_authority_of_ones_own(tmp_path: pathlib.Path) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime(2020, 1, 1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=36_500))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "ca.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret = tmp_path / "key.pem"
+    secret.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, secret)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"multi_user": false}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = f"https://127.0.0.1:{server.server_port}"
+    try:
+        Cluster(ClusterOptions(host=host, ca_file=str(pem), attempts=1))
+        with pytest.raises(ClusterError) as refused:
+            Cluster(ClusterOptions(host=host, attempts=1))
+        assert refused.value.reason.code == "CERTIFICATE_REFUSED"
+        assert "--ca-file" in refused.value.reason.next
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -8,7 +8,7 @@ export STACK
 BIN := $(VENV)/bin
 export PYTHONWARNINGS := ignore
 
-.PHONY: help install run test test-fast lint docs lock image clean
+.PHONY: help install run ui loop test test-fast lint docs lock edge image clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,13 @@ run: $(VENV)/.run  ## Train, distill, quantize, evaluate and push on the Chicago
 	@test -f flywheel.yaml || $(BIN)/flywheel init demo:chicago-taxi
 	@$(BIN)/flywheel run
 
+ui: $(VENV)/.run  ## Open the control center: run, see and decide everything in the browser
+	@test -f flywheel.yaml || $(BIN)/flywheel init demo:chicago-taxi
+	@$(BIN)/flywheel ui
+
+loop: $(VENV)/.run  ## Show the wheel turn: serve, drift, retrain, serve the new version
+	@$(BIN)/flywheel functions loop
+
 test: $(VENV)/.dev lint  ## Run all tests
 	@$(BIN)/python -m pytest
 
@@ -43,6 +50,9 @@ docs: $(VENV)/.dev  ## Write docs/configuration.md from the typed config
 
 lock:  ## Lock the newest versions of both stacks, and list what moved (KEEP=1: only what is needed)
 	@sh scripts/lock.sh
+
+edge:  ## Install ai-edge-quantizer in an environment of its own, for its recipes
+	@sh scripts/edge.sh install .venv-edge $(VENV)
 
 image:  ## Build the image flywheel:modern (STACK=legacy BASE=python:3.10-slim-bookworm: the other)
 	docker build -f deploy/Dockerfile -t flywheel:$(or $(STACK),modern) \

@@ -33,12 +33,19 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(exclude=("tests", "tests.*", "benchmarks", "benchmarks.*")),
-    package_data={"pipeline": ["report/*.html", "report/*.css", "report/*.js"]},
+    package_data={
+        "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
+        "monitoring": ["**/*.html", "**/*.css", "**/*.js", "**/*.ini", "**/*.mako"],
+        "cloud_functions": ["*/requirements.txt", "*/README.md"],
+        "control_center": ["static/**/*", "templates/**/*"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[r for r in RUN if not is_demo(r)],
     extras_require={
         "demos": [r for r in RUN if is_demo(r)],
         "dev": requirements("dev"),
+        # In an environment of its own, made by `make edge`: docs/optimization.md.
+        "edge": requirements("edge"),
     },
     entry_points={"console_scripts": ["flywheel = pipeline.cli.app:main"]},
 )

@@ -75,14 +75,23 @@ def full_integer(spec, options, network, data) -> bytes:
 
 
 def aware(spec, options, network, data) -> bytes:
-    """Quantization-aware training of all dense layers, then `Optimize.DEFAULT`: TFMOT's guide."""
+    """Quantization-aware training, then `Optimize.DEFAULT`: TFMOT's guide.
+
+    Of all dense layers, and of all that a network of convolutions has.
+    """
     import tensorflow_model_optimization as tfmot
 
-    quantize = tfmot.quantization.keras
+    quantize, layers = tfmot.quantization.keras, tf_keras.layers
+    known = (
+        layers.Dense,
+        layers.Conv2D,
+        layers.BatchNormalization,
+        layers.ReLU,
+        layers.GlobalAveragePooling2D,
+    )
 
     def annotate(layer):
-        dense = isinstance(layer, tf_keras.layers.Dense)
-        return quantize.quantize_annotate_layer(layer) if dense else layer
+        return quantize.quantize_annotate_layer(layer) if isinstance(layer, known) else layer
 
     copy = tf_keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
@@ -90,7 +99,10 @@ def aware(spec, options, network, data) -> bytes:
         tf_keras.models.clone_model(copy, clone_function=annotate), scheme=_scheme()
     )
     train, valid = (
-        Rows(data[f"{split}:numeric"], data[f"{split}:ids"], data[f"{split}:labels"])
+        Rows(
+            **{key: data[f"{split}:{key}"] for key in ("numeric", "ids", "labels")},
+            image=data[f"{split}:image"] if spec.image else None,
+        )
         for split in ("train", "eval")
     )
     fit(

@@ -1,15 +1,15 @@
 """Every recipe, and what one would do by hand, on the same rows in one call.
 
-    python -m benchmarks.optimize [--data demo:chicago-taxi demo:nyc-flights] [--recipes NAME ...]
+    python -m benchmarks.optimize [--data demo:chicago-taxi demo:digits] [--recipes NAME ...]
 
 Per data set: a whole `flywheel run`; every recipe on its student, and the teacher
 converted by hand following the tutorials (benchmarks/by_hand.py). All files are timed
 in the same interleaved rounds, answer the same test rows, and are compared with the
 float student on them: the drop and its paired 95 % bootstrap interval. Quality is
 that of test, which neither training nor any choice here has seen; which variant ships
-was decided on eval. Also the teacher's SavedModel, a row at a time. Prints Markdown
-tables, writes benchmarks/results/optimize.json. ONNX Runtime is not compared: its
-converter from TensorFlow does not live with either lock.
+was decided on eval. Also the teacher's SavedModel, a row at a time, and ONNX Runtime's dynamic
+quantization of the same teacher (benchmarks/onnx_runtime.py). Prints Markdown tables, writes
+benchmarks/results/optimize.json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from models import stack
 
 stack.prepare_environment()
 
-from benchmarks import by_hand  # noqa: E402
+from benchmarks import by_hand, onnx_runtime  # noqa: E402
 from custom_components.tflite_quantizer import recipes  # noqa: E402
 from custom_components.tflite_quantizer.executor import write_rows  # noqa: E402
 from custom_components.tflite_quantizer.measure import Measured, measure  # noqa: E402
@@ -44,6 +44,7 @@ from models.student import answers  # noqa: E402
 from models.training import predict_logits  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+DATA = ("demo:chicago-taxi", "demo:nyc-flights", "demo:digits")
 _SAVED_MODEL_CALLS = 200
 
 
@@ -124,6 +125,10 @@ def one(data: str, names: list[str], work: pathlib.Path) -> dict:
     test = read(spec, uris, "test")
     reference = answers(spec, predict_logits(student, spec, test))
     measured: Measured = measure(spec, test, {**files, **hand}, reference, min_slice_rows=200)
+    try:
+        onnx = onnx_runtime.compare(uris["Trainer.model"], spec, test, reference, work)
+    except onnx_runtime.Unavailable as error:
+        onnx, failed = {}, {**failed, **dict.fromkeys(onnx_runtime.WAYS.values(), str(error))}
     return {
         "metric": variants["primary_metric"],
         "rows": {"test": len(test), **variants["rows"]},
@@ -131,7 +136,7 @@ def one(data: str, names: list[str], work: pathlib.Path) -> dict:
         "shipped": next(v["name"] for v in variants["variants"] if v["state"] == "shipped"),
         "skipped": {v["name"]: v["reason"] for v in variants["variants"] if v["state"] == "skipped"}
         | failed,
-        "files": measured.files,
+        "files": {**measured.files, **onnx},
         "timing": measured.timing,
         "saved_model_us": saved_model_us(spec, uris, test),
     }
@@ -143,11 +148,14 @@ def show(data: str, found: dict) -> None:
     print(f"\n{data}, {found['rows']['test']:,} test rows\n")
     print(f"| file | bytes | gzip | {metric} | drop (95 %) | worst slice | latency × float32 |  |")
     print("|---|---|---|---|---|---|---|---|")
+    base = next(iter(found["files"].values()))["latency_us"]["p50"]
     for name, file in found["files"].items():
         drop, ratio = file["quality"]["overall"], file.get("latency_ratio")
         slices = file["quality"]["slices"]
         worst = f"{slices[0]['drop']:+.4f} (to {slices[0]['high']:+.4f})" if slices else "–"
         speed = f"{ratio['point']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" if ratio else "1"
+        if "interpreter" in file:  # not in the interleaved rounds
+            speed = f"{file['latency_us']['p50'] / base:.2f} (medians)"
         marks = [p for p, chosen in found["picks"].items() if chosen == name]
         print(
             f"| {name} | {file['bytes']:,} | {file['gzip_bytes']:,} | "
@@ -169,7 +177,7 @@ def show(data: str, found: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="+", default=["demo:chicago-taxi", "demo:nyc-flights"])
+    parser.add_argument("--data", nargs="+", default=list(DATA))
     parser.add_argument("--recipes", nargs="+", default=list(recipes.names()))
     arguments = parser.parse_args()
     results = {}

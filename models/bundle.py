@@ -16,11 +16,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from models import images
 from models.graph import Serving
 from models.network import build_network
 from models.options import NetworkOptions
 from models.predictor import RAW_SIGNATURE, SERVING_FOLDER, SIGNATURE
-from models.spec import CategoricalFeature, ModelSpec, NumericFeature
+from models.spec import CategoricalFeature, Feature, ImageFeature, ModelSpec
 
 NETWORK_FILE = "network.json"
 WEIGHTS_FILE = "weights.npz"
@@ -74,11 +75,36 @@ def _parsing(spec: ModelSpec) -> dict[str, tf.io.FixedLenFeature]:
         "real": tf.io.FixedLenFeature([1], tf.float32, math.nan),
         "text": tf.io.FixedLenFeature([1], tf.string, ""),
     }
-    return {f.name: kinds[f.column_type] for f in spec.features}
+    parsing = {f.name: kinds[f.column_type] for f in (*spec.numeric, *spec.categorical)}
+    if spec.image:
+        parsing[spec.image.name] = tf.io.FixedLenFeature([], tf.string, "")
+    return parsing
 
 
-def _as_input(feature: NumericFeature | CategoricalFeature, x: tf.Tensor) -> tf.Tensor:
+def _pixels(feature: ImageFeature, files: tf.Tensor) -> tf.Tensor:
+    """Decoded images, uint8 `[batch, height, width, channels]`.
+
+    Of the model's size they are what `models.images` decodes, as ExampleGen wrote them; others
+    are resized by TensorFlow, whose filter differs from Pillow's in the last digit.
+    """
+    height, width, channels = feature.shape
+    black = images.encode(images.black(feature.shape))
+
+    def one(content: tf.Tensor) -> tf.Tensor:
+        content = tf.where(tf.equal(content, ""), black, content)
+        picture = tf.io.decode_image(content, channels=channels, expand_animations=False)
+        picture = tf.image.resize(picture, [height, width], antialias=True)
+        return tf.cast(tf.round(tf.clip_by_value(picture, 0.0, 255.0)), tf.uint8)
+
+    return tf.ensure_shape(
+        tf.map_fn(one, files, fn_output_signature=tf.uint8), [None, height, width, channels]
+    )
+
+
+def _as_input(feature: Feature, x: tf.Tensor) -> tf.Tensor:
     """A parsed column as the model's input."""
+    if isinstance(feature, ImageFeature):
+        return _pixels(feature, x)
     text = isinstance(feature, CategoricalFeature) and feature.dtype == "string"
     if x.dtype != tf.int64:
         return x

@@ -1,4 +1,4 @@
-"""From columns to the tensors a model is fed with: one `[n, 1]` array per feature.
+"""From columns to the tensors a model is fed with: one array per feature, `[n, 1]` or pixels.
 
 The encoding is the one `models.spec` describes; training, evaluation, batch
 prediction and monitoring all come through here, so they cannot differ. Imports
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import DataError
-from models.spec import CategoricalFeature, ModelSpec
+from models.spec import CategoricalFeature, Feature, ImageFeature, ModelSpec
 
 
 def flat_column(table: pa.Table | pa.RecordBatch, name: str) -> pa.Array:
@@ -114,16 +114,21 @@ def encode(spec: ModelSpec, table: pa.Table | pa.RecordBatch) -> dict[str, np.nd
         columns the model does not know are ignored, absent ones fed as missing.
 
     Returns:
-      Feature name to array `[n, 1]`: float32 with NaN, or object (bytes) with b''.
+      Feature name to array `[n, 1]`: float32 with NaN, or object (bytes) with b''; an image's is
+      uint8 `[n, height, width, channels]`.
 
     Raises:
-      DataError: TYPE_CHANGED when a numeric feature holds text.
+      DataError: TYPE_CHANGED when a numeric feature holds text; UNREADABLE_IMAGE.
     """
     return {f.name: encode_column(f, flat_column(table, f.name)) for f in spec.features}
 
 
-def encode_column(feature, column: pa.Array) -> np.ndarray:
-    """One feature's input of shape `[n, 1]` from its flat column."""
+def encode_column(feature: Feature, column: pa.Array) -> np.ndarray:
+    """One feature's input of shape `[n, 1]`, or pixels, from its flat column."""
+    if isinstance(feature, ImageFeature):
+        from models import images  # Pillow, which a model of tables does not need
+
+        return images.decode_all(column.to_pylist(), *feature.shape, feature.name)
     if isinstance(feature, CategoricalFeature):
         if feature.dtype == "string":
             return _to_bytes(column).reshape(-1, 1)

@@ -7,6 +7,7 @@ cannot take anything else down.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ import numpy as np
 
 from models.errors import FlywheelError
 from models.predictor import Predictor
+from models.spec import CategoricalFeature, Feature, ImageFeature
 
 GOLDEN_FILE = "golden.json"
 TOLERANCE = 1e-4
@@ -29,11 +31,11 @@ def record(predictor: Predictor, inputs: dict[str, np.ndarray]) -> bytes:
 
     Args:
       predictor: The accepted file.
-      inputs: Feature to `[rows, 1]`, as the model takes them.
+      inputs: Feature to `[rows, 1]` or pixels, as the model takes them.
     """
     answers = predictor.predict_inputs(inputs)
     rows = [
-        {name: _plain(values[row, 0]) for name, values in inputs.items()}
+        {name: _plain(values[row]) for name, values in inputs.items()}
         for row in range(len(answers))
     ]
     return json.dumps(
@@ -42,10 +44,28 @@ def record(predictor: Predictor, inputs: dict[str, np.ndarray]) -> bytes:
     ).encode()
 
 
-def _plain(value: Any) -> str | float | None:
+def _plain(values: np.ndarray) -> str | float | None:
+    """A cell of one row; an image as its PNG in base 64."""
+    if values.ndim > 1:
+        from models import images
+
+        return base64.b64encode(images.encode(values)).decode("ascii")
+    value = values[0]
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace") or None
     return None if np.isnan(value) else float(value)
+
+
+def _array(feature: Feature, values: list[Any]) -> np.ndarray:
+    """What `_plain` wrote as the model takes it."""
+    if isinstance(feature, ImageFeature):
+        from models import images
+
+        files = [base64.b64decode(value) for value in values]
+        return images.decode_all(files, *feature.shape, feature.name)
+    if isinstance(feature, CategoricalFeature) and feature.dtype == "string":
+        return np.array([[(value or "").encode()] for value in values], dtype=object)
+    return np.array([[np.nan if value is None else value] for value in values], np.float32)
 
 
 def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -60,18 +80,8 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = pathlib.Path(folder)
     golden = json.loads((path / GOLDEN_FILE).read_text("utf-8"))
     predictor = Predictor.load(path)
-    strings = {f.name for f in predictor.spec.categorical if f.dtype == "string"}
     inputs = {
-        f.name: np.array(
-            [
-                [(r[f.name] or "").encode()]
-                if f.name in strings
-                else [np.nan if r[f.name] is None else r[f.name]]
-                for r in golden["requests"]
-            ],
-            dtype=object if f.name in strings else np.float32,
-        )
-        for f in predictor.spec.features
+        f.name: _array(f, [r[f.name] for r in golden["requests"]]) for f in predictor.spec.features
     }
     answers = predictor.predict_inputs(inputs)
     expected = np.asarray(golden["answers"])

@@ -126,12 +126,16 @@ def _empty(inputs: dict[str, tf.Tensor], dtype: tf.DType) -> tf.Tensor:
 
 
 def input_signature(spec: ModelSpec, rows: int | None = None) -> dict[str, tf.TensorSpec]:
-    """One `[rows, 1]` tensor per feature, by the tensor's name."""
+    """One `[rows, 1]` tensor per column and the pixels of the image, by the tensor's name."""
     strings = {f.name for f in spec.categorical if f.dtype == "string"}
-    return {
+    signature = {
         tensor: tf.TensorSpec([rows, 1], tf.string if name in strings else tf.float32, tensor)
         for name, tensor in spec.tensors.items()
     }
+    if spec.image:
+        tensor = spec.tensors[spec.image.name]
+        signature[tensor] = tf.TensorSpec([rows, *spec.image.shape], tf.uint8, tensor)
+    return signature
 
 
 def answer(spec: ModelSpec, logits: tf.Tensor) -> tf.Tensor:
@@ -163,7 +167,8 @@ class Serving(tf.Module):
 
     def predict(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inside = self.preprocessor(inputs)
-        logits = self._network(network_inputs(self.spec, *inside))
+        image = tf.cast(inputs[self.spec.image.name], tf.float32) if self.spec.image else None
+        logits = self._network(network_inputs(self.spec, *inside, image))
         return {self.spec.output: answer(self.spec, logits)}
 
     def function(self, rows: int | None = None):
@@ -177,6 +182,12 @@ class Serving(tf.Module):
         )
 
 
-def network_inputs(spec: ModelSpec, numeric: tf.Tensor, ids: tf.Tensor) -> list[tf.Tensor]:
-    """The inputs the network has: a spec without numeric features has no such input."""
-    return ([numeric] if spec.numeric else []) + ([ids] if spec.categorical else [])
+def network_inputs(spec: ModelSpec, numeric, ids, image=None) -> list:
+    """The inputs the network has: a spec without numeric features has no such input.
+
+    Args:
+      spec: The contract.
+      numeric, ids, image: As in `rows.Rows`, arrays or tensors.
+    """
+    parts = ((spec.numeric, numeric), (spec.categorical, ids), (spec.image, image))
+    return [part for has, part in parts if has]

@@ -1,6 +1,7 @@
-"""The networks: one shared embedding table, the numbers, a few dense layers.
+"""The networks: one shared embedding table, the numbers, a few dense layers; convolutions.
 
-Teacher and student differ in their options only.
+Teacher and student differ in their options only. A picture goes through blocks of convolutions
+and the mean over its places joins the other features.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from models.spec import ModelSpec
 
 _FREQUENCY_SCALE = 1.0
 _PERIODIC_WIDTH = 8
+#: Of the moving moments: Keras's 0.99 takes hundreds of steps to forget where it began.
+_MOMENTUM = 0.9
 
 
 @tf_keras.utils.register_keras_serializable("flywheel")
@@ -66,7 +69,7 @@ class PeriodicEmbedding(tf_keras.layers.Layer):
 
 
 def build_network(spec: ModelSpec, options: NetworkOptions, seed: int = 0) -> tf_keras.Model:
-    """An untrained network `(numeric, ids) -> logits [batch, units]`.
+    """An untrained network `(numeric, ids, image) -> logits [batch, units]`, as the spec has them.
 
     Args:
       spec: Fixes the widths of input and output.
@@ -93,9 +96,44 @@ def build_network(spec: ModelSpec, options: NetworkOptions, seed: int = 0) -> tf
             x = layers.Dropout(options.dropout, name="embedding_dropout")(x)
         width = len(spec.categorical) * options.embedding
         parts.append(layers.Reshape((width,), name="embedded")(x))
+    if spec.image:
+        image = tf_keras.Input(spec.image.shape, name="image")
+        inputs.append(image)
+        parts.insert(0, _picture(image, options))
     x = layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
     for number, units in enumerate(options.hidden, 1):
         x = layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
         if options.dropout:
             x = layers.Dropout(options.dropout, name=f"dropout_{number}")(x)
     return tf_keras.Model(inputs, layers.Dense(spec.units, name="logits")(x))
+
+
+def _picture(image: tf.Tensor, options: NetworkOptions) -> tf.Tensor:
+    """Pixels 0 to 255, `[batch, height, width, channels]`, to one value per filter.
+
+    Always convolution, batch normalisation, ReLU, each a layer: converters fold the second into
+    the first, and quantization-aware training knows the three as one in this order only. What is
+    normalised does not depend on the scale of the pixels, so nothing is divided by 255.
+    Separable blocks: Howard et al., "MobileNets" (2017), section 3.1.
+    """
+    layers = tf_keras.layers
+    x = image
+    for number, filters in enumerate(options.blocks(*image.shape[1:3]), 1):
+        # Halved between blocks, not before the first: small pictures have nothing to spare.
+        strides = 1 if number == 1 else 2
+        name = f"block_{number}"
+        if options.convolution == "full" or number == 1:
+            x = _convolution(x, layers.Conv2D, name, strides, filters=filters, kernel_size=3)
+        else:
+            x = _convolution(x, layers.DepthwiseConv2D, f"{name}_depthwise", strides, kernel_size=3)
+            x = _convolution(x, layers.Conv2D, name, 1, filters=filters, kernel_size=1)
+        if options.convolution == "full":
+            x = _convolution(x, layers.Conv2D, f"{name}_second", 1, filters=filters, kernel_size=3)
+    return layers.GlobalAveragePooling2D(name="pooled")(x)
+
+
+def _convolution(x: tf.Tensor, kind: type, name: str, strides: int, **shape) -> tf.Tensor:
+    layers = tf_keras.layers
+    x = kind(strides=strides, padding="same", use_bias=False, name=name, **shape)(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)

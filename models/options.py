@@ -6,6 +6,7 @@ these same classes put together (`pipeline/config.py`).
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import pydantic
@@ -18,7 +19,7 @@ class Options(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-Kind = Literal["numeric", "categorical", "ignore"]
+Kind = Literal["numeric", "categorical", "image", "ignore"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -58,7 +59,15 @@ class PreprocessingOptions(Options):
 Embedding = Annotated[int, Field(ge=1, le=256, description="Width of the shared embedding table.")]
 Hidden = Annotated[
     tuple[Annotated[int, Field(ge=1, le=4096)], ...],
-    Field(description="Units of each hidden layer."),
+    Field(description="Units of each hidden layer; with images, after the convolutions."),
+]
+Filters = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None,
+    Field(
+        description="Images only: filters of each convolution block; the picture halves from block "
+        "to block. Default: as many blocks as leave 2 pixels on a side, twice the filters in "
+        "each: 32 to 128 for the teacher, 16 to 64 for the student."
+    ),
 ]
 Dropout = Annotated[
     float, Field(ge=0.0, lt=1.0, description="Share of activations dropped while training.")
@@ -70,6 +79,13 @@ Frequencies = Annotated[
         le=512,
         description="Periodic embedding of each numeric feature: how many learnt frequencies; 0 "
         "for none. Default for the teacher: 24 from 2,048 train rows on.",
+    ),
+]
+Convolution = Annotated[
+    Literal["full", "separable"],
+    Field(
+        description="Images only. `full`: two convolutions of 3 x 3 per block. `separable`: a "
+        "depthwise one of 3 x 3 and one of 1 x 1, which takes about an eighth of the weights."
     ),
 ]
 LearningRate = Annotated[float, Field(gt=0.0, description="Peak of the cosine schedule.")]
@@ -89,7 +105,8 @@ class NetworkOptions(Options):
     epochs: Count | None = Field(
         None,
         description="Most passes over the train split. Default: 14 for the teacher, 60 for the "
-        "student, within what makes 1,500 to 7,500 steps.",
+        "student, within what makes 1,500 to 7,500 steps; with images 30 and 60, within 300 to "
+        "3,000 steps.",
     )
     batch_size: Count | None = Field(
         None,
@@ -101,6 +118,16 @@ class NetworkOptions(Options):
         description="Epochs without a better validation loss before training stops. Default: a "
         "third of the epochs, at least 5.",
     )
+    filters: Filters = None
+    convolution: Convolution = "full"
+
+    def blocks(self, height: int, width: int) -> tuple[int, ...]:
+        """Filters of each block for images of a size."""
+        if self.filters is not None:
+            return self.filters
+        first = 16 if self.convolution == "separable" else 32
+        count = 1 + math.ceil(math.log2(max(min(height, width), 2) / 2))
+        return tuple(first * min(4, 2**i) for i in range(max(2, min(count, 6))))
 
 
 class TeacherOptions(NetworkOptions):
@@ -146,6 +173,7 @@ class StudentOptions(NetworkOptions):
     dropout: Dropout = 0.0
     learning_rate: LearningRate = 3e-3
     weight_decay: WeightDecay = 0.0
+    convolution: Convolution = "separable"
     search: SearchOptions = Field(default_factory=SearchOptions)
 
 

@@ -22,6 +22,8 @@ TFLITE_FILE = "tflite"
 SIGNATURE = "serving_default"
 RAW_SIGNATURE = "raw"
 BATCH_ROWS = 1024
+#: Pixel values in a batch of images: 1,024 of 32 x 32 in colour.
+BATCH_VALUES = 1 << 22
 
 
 class Runner(Protocol):
@@ -93,6 +95,11 @@ class SavedModelRunner:
         return self._run(**fed)[self.output].numpy()
 
 
+def batch_rows(spec: ModelSpec, most: int = BATCH_ROWS) -> int:
+    """Rows that are answered at once: fewer of large images, whose layers take the memory."""
+    return most if spec.image is None else max(1, min(most, BATCH_VALUES // spec.image.size))
+
+
 def by_tensor(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Inputs by column to inputs by tensor name, as a runner takes them."""
     return {tensor: inputs[name] for name, tensor in spec.tensors.items()}
@@ -138,12 +145,13 @@ class Predictor:
         return self.predict_inputs(feeds.encode(self.spec, table))
 
     def predict_inputs(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """The same from inputs that are already encoded, `[n, 1]` each."""
+        """The same from inputs that are already encoded, as by `feeds.encode`."""
         rows = len(next(iter(inputs.values())))
         fed = by_tensor(self.spec, inputs)
+        size = batch_rows(self.spec)
         answers = [
-            self._run({name: values[start : start + BATCH_ROWS] for name, values in fed.items()})
-            for start in range(0, rows, BATCH_ROWS)
+            self._run({name: values[start : start + size] for name, values in fed.items()})
+            for start in range(0, rows, size)
         ]
         return np.concatenate(answers) if answers else np.zeros((0, self.spec.units), np.float32)
 

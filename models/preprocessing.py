@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from models.errors import DataError
 from models.options import PreprocessingOptions, TaskOptions
-from models.spec import CategoricalFeature, ModelSpec, NumericFeature
+from models.spec import CategoricalFeature, ImageFeature, ModelSpec, NumericFeature
 
 #: Integer categories spanning more values than this are matched as text, not by table.
 LARGEST_INTEGER_RANGE = 4096
@@ -31,15 +31,17 @@ def build_spec(
     kinds: dict[str, str],
     task: TaskOptions,
     options: PreprocessingOptions,
+    image: ImageFeature | None = None,
 ) -> ModelSpec:
     """Fixes the model's contract.
 
     Args:
       statistics: Of the train split, limits lifted (all values of every
         categorical column, 100 quantiles of every numeric one).
-      kinds: Column to `numeric`, `categorical` or `ignore`.
+      kinds: Column to `numeric`, `categorical`, `image` or `ignore`.
       task: Label and kind of problem.
       options: Clipping and vocabulary limits.
+      image: The picture among the features, whose size no statistics hold.
 
     Raises:
       DataError: no usable feature is left, or the label cannot be used.
@@ -47,7 +49,7 @@ def build_spec(
     columns = by_name(statistics)
     numeric, categorical = [], []
     for name, kind in kinds.items():
-        if name == task.label or kind == "ignore" or name not in columns:
+        if name == task.label or kind in ("ignore", "image") or name not in columns:
             continue
         if kind == "numeric":
             numeric.append(_numeric(name, columns[name], options.clip_quantile))
@@ -55,7 +57,7 @@ def build_spec(
             categorical.append(_categorical(name, columns[name], options))
     numeric = [f for f in numeric if f is not None]
     categorical = [f for f in categorical if f is not None]
-    if not numeric and not categorical:
+    if not numeric and not categorical and not image:
         raise DataError(
             "NO_FEATURES",
             "No feature is left to learn from: every column is ignored, constant or empty in the "
@@ -69,7 +71,9 @@ def build_spec(
         mean, std = _target(task.label, label)
     else:
         classes = _classes(task, label)
-    return ModelSpec(task.type, task.label, classes, tuple(numeric), tuple(categorical), mean, std)
+    return ModelSpec(
+        task.type, task.label, classes, tuple(numeric), tuple(categorical), mean, std, image
+    )
 
 
 def _numeric(

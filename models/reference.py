@@ -38,6 +38,8 @@ _MANY_ROWS = 50_000
 _ROUNDS_WITHOUT_HOLDOUT = 50
 _LEAST_HOLDOUT = 20
 _EPSILON = 1e-7
+#: Images are shown to the trees as grey pixels, so many on a side: more only take longer.
+MOST_SIDE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Reference:
 
     def report(self) -> dict[str, Any]:
         return {
-            "kind": "gradient-boosted trees",
+            "kind": "gradient-boosted trees"
+            + (f" on grey pixels, at most {MOST_SIDE} on a side" if self.spec.image else ""),
             "rounds": self.rounds,
             "rows": self.rows,
             "rows_available": self.available,
@@ -111,14 +114,14 @@ def fit(
     available = len(train)
     if available > MOST_ROWS:
         picked = np.sort(rng.choice(available, MOST_ROWS, replace=False))
-        train = _take(train, picked)
+        train = train.take(picked)
         weights = None if weights is None else weights[picked]
     codes = tuple(
         _codes(np.bincount(train.ids[:, i] - offset, minlength=feature.size))
         for i, (feature, offset) in enumerate(zip(spec.categorical, spec.offsets, strict=True))
     )
     table = _table(spec, train, codes)
-    numbers = len(spec.numeric)
+    numbers = table.shape[1] - len(spec.categorical)
     settings = {
         **_SETTINGS,
         "max_leaf_nodes": 15 if len(train) >= _MANY_ROWS else 7,
@@ -149,11 +152,6 @@ def _one_thread() -> threadpoolctl.threadpool_limits:
     return threadpoolctl.threadpool_limits(1, "openmp")
 
 
-def _take(rows: Rows, picked: np.ndarray) -> Rows:
-    inputs = rows.inputs and {name: x[picked] for name, x in rows.inputs.items()}
-    return Rows(rows.numeric[picked], rows.ids[picked], rows.labels[picked], inputs)
-
-
 def _codes(counts: np.ndarray) -> np.ndarray:
     """Id to category, `[size]`: the most frequent values each their own, the rest one."""
     codes = np.full(len(counts), _OTHER)
@@ -165,7 +163,7 @@ def _codes(counts: np.ndarray) -> np.ndarray:
 
 
 def _table(spec: ModelSpec, rows: Rows, codes: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Numbers, then categories, `[rows, features]`; NaN where missing."""
+    """Numbers and pixels, then categories, `[rows, features]`; NaN where missing."""
     numbers = (
         [rows.inputs[f.name].ravel() for f in spec.numeric]
         if rows.inputs is not None
@@ -175,4 +173,20 @@ def _table(spec: ModelSpec, rows: Rows, codes: tuple[np.ndarray, ...]) -> np.nda
         code[rows.ids[:, i] - offset]
         for i, (code, offset) in enumerate(zip(codes, spec.offsets, strict=True))
     ]
-    return np.column_stack([np.asarray(x, np.float64) for x in (*numbers, *categories)])
+    columns = [np.asarray(x, np.float64) for x in (*numbers, *categories)]
+    if rows.image is not None:
+        columns.insert(len(numbers), _pixels(rows.image))
+    return np.column_stack(columns)
+
+
+def _pixels(image: np.ndarray) -> np.ndarray:
+    """Grey values, averaged over tiles so that a side has at most `MOST_SIDE`: `[rows, pixels]`."""
+    grey = image.mean(axis=3, dtype=np.float32)
+    for axis in (1, 2):
+        side = grey.shape[axis]
+        if side > MOST_SIDE:
+            starts = np.arange(MOST_SIDE) * side // MOST_SIDE
+            widths = np.diff([*starts, side])
+            shape = [-1 if i == axis else 1 for i in range(3)]
+            grey = np.add.reduceat(grey, starts, axis=axis) / widths.reshape(shape)
+    return grey.reshape(len(grey), -1).astype(np.float64)

@@ -5,10 +5,11 @@ statistics of the train split) and the meaning of the output. It is written as
 `model.json` beside each model, so that prediction, evaluation, monitoring and
 serving read the same contract and never the training code.
 
-Encoding of the inputs, one `[batch, 1]` tensor per feature, named by `ModelSpec.tensors`:
+Encoding of the inputs, one `[batch, 1]` tensor per column, named by `ModelSpec.tensors`:
   numeric               float32, NaN where missing
   categorical, integer  float32 holding the whole number, NaN where missing
   categorical, string   bytes (UTF-8), b'' where missing
+An image is one `[batch, height, width, channels]` tensor of uint8 pixels, black where missing.
 
 Identifiers inside the model, per categorical feature with vocabulary of size v:
   0 missing, 1 out of vocabulary, 2 .. v+1 the vocabulary in its order.
@@ -77,6 +78,39 @@ class CategoricalFeature:
 
 
 @dataclasses.dataclass(frozen=True)
+class ImageFeature:
+    """A picture, fed as its pixels; files are decoded and resized by `models.images`.
+
+    Attributes:
+      name: Column.
+      height, width: In pixels.
+      channels: 1 grey; 3 red, green, blue.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.height, self.width, self.channels
+
+    @property
+    def words(self) -> str:
+        """`uint8 8 x 8 x 1`."""
+        return "uint8 " + " x ".join(map(str, self.shape))
+
+    @property
+    def size(self) -> int:
+        """Values of one picture."""
+        return self.height * self.width * self.channels
+
+
+Feature = NumericFeature | CategoricalFeature | ImageFeature
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """Inputs, label and output of a model.
 
@@ -88,6 +122,7 @@ class ModelSpec:
       numeric, categorical: The features in input order.
       target_mean, target_std: Regression only: the network answers in units of
         (y - mean) / std and the exported graph turns that back.
+      image: The picture among the features, if there is one; fed after the others.
     """
 
     task: Task
@@ -97,10 +132,11 @@ class ModelSpec:
     categorical: tuple[CategoricalFeature, ...]
     target_mean: float = 0.0
     target_std: float = 1.0
+    image: ImageFeature | None = None
 
     @property
-    def features(self) -> tuple[NumericFeature | CategoricalFeature, ...]:
-        return self.numeric + self.categorical
+    def features(self) -> tuple[Feature, ...]:
+        return self.numeric + self.categorical + ((self.image,) if self.image else ())
 
     @functools.cached_property
     def tensors(self) -> dict[str, str]:
@@ -140,7 +176,10 @@ class ModelSpec:
         return sum(feature.size for feature in self.categorical)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"format": 1, **dataclasses.asdict(self)}
+        fields = dataclasses.asdict(self)
+        if self.image is None:  # a table's contract is written as it always was
+            del fields["image"]
+        return {"format": 1, **fields}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ModelSpec:
@@ -153,6 +192,8 @@ class ModelSpec:
             CategoricalFeature(**{**f, "vocabulary": tuple(f["vocabulary"])})
             for f in data["categorical"]
         )
+        if data.get("image"):
+            data["image"] = ImageFeature(**data["image"])
         return cls(**data)
 
     def save(self, folder: str | pathlib.Path) -> None:

@@ -26,6 +26,8 @@ from models.training import Curves, class_weights, fit, predict_logits
 
 USUAL_EPOCHS = 60
 USUAL_TEACHER_EPOCHS = 14
+#: The least for images, of which there are fewer.
+LEAST_IMAGE_EPOCHS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +140,8 @@ def train(
       hint_width: Width of the hints that the objective compares the last hidden layer with.
       **fit_options: The rest of `fit`'s.
     """
+    if spec.image:
+        usual_epochs = max(usual_epochs, LEAST_IMAGE_EPOCHS)
     network = build_network(spec, options, seed)
     curves = fit(
         _with_hint(network, hint_width) if hint_width else network,

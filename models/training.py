@@ -16,10 +16,12 @@ import tf_keras
 from models import progress
 from models.losses import Objective, label_objective, task_loss
 from models.options import NetworkOptions
+from models.predictor import batch_rows
 from models.rows import Rows
 from models.spec import ModelSpec
 
 LEAST_STEPS, MOST_STEPS = 1500, 7500
+IMAGE_STEPS = (300, 3000)
 EVALUATION_ROWS = 8192
 
 
@@ -57,14 +59,20 @@ class Schedule:
     patience: int
 
     @classmethod
-    def of(cls, options: NetworkOptions, rows: int, usual_epochs: int) -> Schedule:
+    def of(
+        cls,
+        options: NetworkOptions,
+        rows: int,
+        usual_epochs: int,
+        bounds: tuple[int, int] = (LEAST_STEPS, MOST_STEPS),
+    ) -> Schedule:
         size = options.batch_size
         if size is None:
             size = 512 if rows >= 80_000 else 128 if rows >= 2048 else max(8, rows // 16)
         size = min(size, rows)
         steps = max(1, rows // size)
         epochs = options.epochs or max(
-            math.ceil(LEAST_STEPS / steps), min(usual_epochs, math.ceil(MOST_STEPS / steps))
+            math.ceil(bounds[0] / steps), min(usual_epochs, math.ceil(bounds[1] / steps))
         )
         return cls(size, steps, epochs, options.patience or max(5, epochs // 3))
 
@@ -93,7 +101,7 @@ def fit(
     """Trains in place and leaves the weights of the best epoch.
 
     Args:
-      network: `(numeric, ids) -> logits`.
+      network: Preprocessed inputs to logits.
       spec: The task.
       train, valid: Preprocessed rows; `valid` decides when to stop and what to keep.
       options: Epochs, batch size, learning rate, decay.
@@ -108,7 +116,9 @@ def fit(
       The learning curves.
     """
     tf.random.set_seed(seed)
-    schedule = Schedule.of(options, len(train), usual_epochs)
+    # A step on images takes long enough: a few epochs of few rows have to do.
+    bounds = IMAGE_STEPS if spec.image else (LEAST_STEPS, MOST_STEPS)
+    schedule = Schedule.of(options, len(train), usual_epochs, bounds)
     objective = objective or label_objective(spec)
     optimizer = tf_keras.optimizers.AdamW(
         tf_keras.optimizers.schedules.CosineDecay(
@@ -188,9 +198,10 @@ class Evaluation:
     def logits(self) -> np.ndarray:
         """float32 `[rows, units]`."""
         inputs = self._rows.network_inputs(self._spec)
+        size = batch_rows(self._spec, EVALUATION_ROWS)
         parts = [
-            self._run([tf.constant(x[start : start + EVALUATION_ROWS]) for x in inputs]).numpy()
-            for start in range(0, len(self._rows), EVALUATION_ROWS)
+            self._run([tf.constant(x[start : start + size]) for x in inputs]).numpy()
+            for start in range(0, len(self._rows), size)
         ]
         return np.concatenate(parts)
 

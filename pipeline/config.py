@@ -63,8 +63,8 @@ class Config(Options):
     control_center: ControlCenterOptions = Field(default_factory=ControlCenterOptions)
     engine: Literal["local", "beam"] = Field(
         "local",
-        description="`local`: in this process, vectorised. `beam`: StatisticsGen and Evaluator "
-        "run on Apache Beam.",
+        description="`local`: in this process, vectorised. `beam`: ExampleGen, StatisticsGen and "
+        "Evaluator run on Apache Beam.",
     )
     beam_args: tuple[str, ...] = Field(
         (), description="Arguments for Beam, e.g. `--runner=FlinkRunner`; needs `engine: beam`."
@@ -153,6 +153,14 @@ def _check(config: Config, where: str) -> None:
             f"In {where}, `features` names no column to learn from.",
             next="Set at least one column to `numeric` or `categorical`.",
         )
+    images = [name for name, kind in config.features.items() if kind == "image"]
+    if len(images) > 1:
+        raise ConfigError(
+            "SEVERAL_IMAGES",
+            f"In {where}, {' and '.join(f'`{name}`' for name in images)} are images; a model "
+            "takes one.",
+            next="Set the others to `ignore` under `features`.",
+        )
     config.quantizer.chosen()
     if not config.quantizer.recipes:
         raise ConfigError(
@@ -223,12 +231,28 @@ def with_absolute_paths(config: Config, folder: pathlib.Path) -> Config:
     def changed(options: Options, key: str) -> Options:
         return options.model_copy(update={key: absolute(getattr(options, key))})
 
+    automation = config.automation
+    for key in ("ledger", "jobs", "inbox"):
+        automation = changed(automation, key)
+    monitoring = config.monitoring
+    for key in ("log", "reference"):
+        monitoring = changed(monitoring, key)
+    shipped = changed(monitoring.shipped, "float_model")
+    monitoring = monitoring.model_copy(update={"shipped": shipped})
+    alerts = changed(config.alerts, "dead_letters")
+    channels = tuple(
+        changed(c, key) if (key := {"file": "path", "prometheus": "folder"}.get(c.type)) else c
+        for c in alerts.channels
+    )
     return config.model_copy(
         update={
+            "alerts": alerts.model_copy(update={"channels": channels}),
+            "automation": automation,
             "data": changed(config.data, "path"),
             "validation": changed(config.validation, "schema_path"),
             "distillation": changed(config.distillation, "extra_data"),
             "deploy": changed(config.deploy, "path"),
+            "monitoring": monitoring,
             "root": absolute(config.root),
         }
     )

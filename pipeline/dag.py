@@ -18,6 +18,7 @@ import json
 
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.orchestration import data_types
 from tfx.orchestration import metadata as tfx_metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 
@@ -40,22 +41,32 @@ def create_pipeline(
     root: str,
     deployed_version: str = "",
     metadata_path: str | None = None,
+    data_path: data_types.RuntimeParameter | None = None,
 ) -> tfx_pipeline.Pipeline:
     """Builds the DAG.
 
     Args:
       config: What to do, paths absolute.
       root: Pipeline root: where artifacts go.
-      deployed_version: What the registry's pointer names now, `''` for nothing.
+      deployed_version: What the registry's pointer names now, `''` for nothing; `CURRENT`
+        where only the run itself can look.
       metadata_path: SQLite file of ML Metadata, for runners that need one.
+      data_path: Lets every run choose its data; the path in the config is not looked at then.
     """
     kinds = json.dumps(config.kinds)
-    example_gen = ExampleGen(config.data, kinds={**config.features, config.task.label: "label"})
+    example_gen = ExampleGen(
+        config.data,
+        fingerprint=None if data_path is None else "",
+        kinds={**config.features, config.task.label: "label"},
+        path=data_path,
+        engine=config.engine,
+    )
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(
         examples=examples,
         categorical_integers=[n for n, kind in config.kinds.items() if kind == "categorical"],
         engine=config.engine,
+        images=[n for n, kind in config.kinds.items() if kind == "image"],
     )
     statistics = statistics_gen.outputs["statistics"]
     if config.validation.schema_path:

@@ -1,10 +1,10 @@
-"""What is known about the demo tables beyond a guess: their question, and what leaks the answer."""
+"""What is known about the demo data beyond a guess: their question, and what leaks the answer."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: Demo to the parts of its config that a look at the table cannot tell.
+#: Demo to the parts of its config that a look at the data cannot tell.
 DEMOS: dict[str, dict[str, Any]] = {
     "demo:chicago-taxi": {
         "name": "chicago-taxi",
@@ -45,5 +45,10 @@ DEMOS: dict[str, dict[str, Any]] = {
             "dest": ("categorical", ""),
         },
         "slices": ("origin", "carrier"),
+    },
+    "demo:digits": {
+        "name": "digits",
+        "question": "which digit was written?",
+        "label": "label",
     },
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +65,7 @@ class Guess:
       task_why: The reason for label and task.
       time: Column to split by time, if there is one.
       slices: Columns to judge the model by.
+      size: Height, width and channels that images are brought to; None without images.
     """
 
     label: str
@@ -73,6 +75,7 @@ class Guess:
     task_why: str
     time: str | None
     slices: tuple[str, ...]
+    size: tuple[int, int, int] | None = None
 
 
 def look(table: pa.Table) -> list[Column]:
@@ -132,6 +135,56 @@ def guess(columns: list[Column], label: str | None = None) -> Guess:
         c.name for c in columns if kinds.get(c.name) == "categorical" and 2 <= c.distinct <= 12
     )[:2]
     return Guess(label, task, kinds, why, f"{label_why}; {task_why}", time, slices)
+
+
+def guess_images(
+    table: pa.Table,
+    image: str,
+    measured: Sequence[str],
+    size: tuple[int, int, int],
+    label: str | None = None,
+) -> Guess:
+    """Guesses everything about rows with an image: classes, and nothing beside the picture.
+
+    Args:
+      table: The other columns.
+      image: The column of images.
+      measured: Columns that hold what was measured of them.
+      size: Height, width and channels that they are brought to.
+      label: The label when the user knows it.
+
+    Raises:
+      ConfigError: LABEL_MISSING, there is no such column, or none that is called like one.
+      DataError: LABEL_UNUSABLE, it is constant or empty.
+    """
+    names = [name for name in table.schema.names if name not in (image, *measured)]
+    by_name = {name: _look(name, feeds.flat_column(table, name)) for name in names}
+    # Names like `image/class/label`, as TFRecords of images often have them.
+    like = (name for name in names if name.split("/")[-1].lower() in LABEL_NAMES)
+    found = label if label is not None else next(like, None)
+    if found not in by_name:
+        raise ConfigError(
+            "LABEL_MISSING",
+            f"There is no column `{found}` in the data.{did_you_mean(found, by_name)}"
+            if found
+            else "No column beside the image is called like a label.",
+            next=f"Name it with `--label`. Columns: {', '.join(names) or 'none'}.",
+        )
+    if by_name[found].distinct < 2:
+        _task(by_name[found])  # says why
+    classes = by_name[found].distinct
+    why = dict.fromkeys(names, "`categorical` or `numeric` to use it beside the picture")
+    why |= dict.fromkeys(measured, "measured of the image: drift is judged by it")
+    return Guess(
+        found,
+        "binary" if classes == 2 else "multiclass",
+        {image: "image", **{name: "ignore" for name in (*names, *measured) if name != found}},
+        {**why, image: ""},
+        f"{classes} classes",
+        None,
+        (),
+        size,
+    )
 
 
 def _label(columns: list[Column], by_name: dict[str, Column], label: str | None) -> tuple[str, str]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 import tempfile
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from models import feeds
 from models.predictor import Predictor
-from models.spec import ModelSpec, NumericFeature
+from models.spec import ModelSpec
+from monitoring import log_rows, prediction_log
 
 
-def add_predictions(predictor: Predictor, batch: pa.RecordBatch) -> pa.Table:
+def add_predictions(
+    predictor: Predictor, batch: pa.RecordBatch, answers: np.ndarray | None = None
+) -> pa.Table:
     """The batch with `prediction` and its probabilities as further columns.
 
-    Columns of the batch that carry one of these names give way.
+    Columns of the batch that carry one of these names give way; pixels are left out.
+    `answers` are what the predictor said of these rows, if it was asked already.
     """
-    answers = predictor.predict(batch)
+    answers = predictor.predict(batch) if answers is None else answers
     spec = predictor.spec
     added = {"prediction": pa.array(predictor.labels(answers))}
     if spec.task == "binary":
@@ -27,20 +34,33 @@ def add_predictions(predictor: Predictor, batch: pa.RecordBatch) -> pa.Table:
     elif spec.task == "multiclass":
         for index, name in enumerate(spec.classes):
             added[f"probability_{name}"] = pa.array(answers[:, index])
-    kept = [name for name in batch.schema.names if name not in added]
+    left_out = {*added, *([spec.image.name] if spec.image else [])}
+    kept = [name for name in batch.schema.names if name not in left_out]
     columns = [batch.column(name) for name in kept]
     return pa.table([*columns, *added.values()], names=[*kept, *added])
+
+
+def log_predictions(
+    log: str, spec: ModelSpec, version: str, batch: pa.RecordBatch, answers: np.ndarray, key: str
+) -> None:
+    """Adds a batch to the prediction log; ids are its `request_id` or `id`, else made of `key`."""
+    names = [name for name in ("request_id", "id") if name in batch.schema.names]
+    ids = (
+        feeds.to_text(feeds.flat_column(batch, names[0])).tolist()
+        if names
+        else [f"{key}-{row}" for row in range(batch.num_rows)]
+    )
+    now = datetime.datetime.now(datetime.timezone.utc)
+    table = log_rows.rows(spec, version, batch, answers, request_ids=ids, times=now)
+    prediction_log.write_rows(log, table, key)
 
 
 def read_as(spec: ModelSpec) -> dict[str, str]:
     """The kind each feature's column is read as, so that the model sees what it knows."""
     return {
-        f.name: "numeric"
-        if isinstance(f, NumericFeature)
-        else "text"
-        if f.column_type == "text"
-        else "categorical"
-        for f in spec.features
+        **{f.name: "numeric" for f in spec.numeric},
+        **{f.name: "text" if f.column_type == "text" else "categorical" for f in spec.categorical},
+        **({spec.image.name: "image"} if spec.image else {}),
     }
 
 

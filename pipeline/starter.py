@@ -29,6 +29,11 @@ def starter_config(
         column: demo.get("kinds", {}).get(column, (kind, guess.why.get(column, "")))
         for column, kind in guess.kinds.items()
     }
+    known = "numeric, categorical"
+    if guess.size:
+        sides = zip(("height", "width", "channels"), guess.size, strict=True)
+        image = ", ".join(f"{name}: {value}" for name, value in sides)
+        known = f"image, {known}"
     time = demo.get("time", guess.time)
     slices = demo.get("slices", guess.slices)
     lines = [
@@ -41,6 +46,8 @@ def starter_config(
     if demo.get("derive"):
         lines.append("  derive:")
         lines += [f"    {_scalar(k)}: {_scalar(v)}" for k, v in demo["derive"].items()]
+    if guess.size:
+        lines.append(f"  image: {{{image}}}  # every image is brought to this size")
     if time:
         lines += [
             f"  split: {{by: time, column: {_scalar(time)}}}"
@@ -51,10 +58,14 @@ def starter_config(
         f"task:{_comment(question)}",
         f"  label: {_scalar(guess.label)}",
         f"  type: {guess.task}",
-        f"features:  # numeric, categorical or ignore; from {rows:,} rows",
+        f"features:  # {known} or ignore; from {rows:,} rows",
     ]
     for column, (kind, why) in kinds.items():
         lines.append(f"  {_scalar(column)}: {kind}{_comment(why)}")
+    if guess.size:
+        lines += [
+            "student: {learning_rate: 0.01}  # normalised convolutions bear it, and learn faster"
+        ]
     if slices:
         lines += [
             "evaluation:",

@@ -2,7 +2,7 @@
 # Installs what comes from the system's package manager, where it can: Debian or Ubuntu, as root.
 # Elsewhere it says what is missing and goes on.
 #   sh scripts/system_packages.sh build PYTHON    to build one package of the lock (pyfarmhash)
-#   sh scripts/system_packages.sh test            to open pages in a browser
+#   sh scripts/system_packages.sh test            to open pages in a browser, and for PostgreSQL
 set -eu
 
 bring() { # packages
@@ -28,6 +28,8 @@ build)
 test)
     command -v chromium >/dev/null 2>&1 || bring chromium fonts-liberation ||
         echo "chromium is not installed: the browser tests will be skipped. Debian: apt-get install chromium" >&2
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || bring postgresql ||
+        echo "PostgreSQL is not installed: the store's tests run on SQLite only. Debian: apt-get install postgresql" >&2
     ;;
 *)
     sed -n '2,6s/^# \{0,1\}//p' "$0" >&2

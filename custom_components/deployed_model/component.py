@@ -36,7 +36,8 @@ class DeployedModel(base_component.BaseComponent):
     Args:
       registry: Folder of deployed versions.
       version: The deployed version when the pipeline is built (`''`: none), so
-        that the same champion is a cache hit.
+        that the same champion is a cache hit; or `CURRENT`: whatever the pointer
+        names when the component runs, which then must never come from a cache.
     """
 
     SPEC_CLASS = DeployedModelSpec

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from models.predictor import SERVING_FOLDER, TFLITE_FILE
-from models.registry import MODEL_FILE, Registry
+from models.registry import MODEL_FILE, POINTER, Registry
 from models.spec import SPEC_FILE
 
 _STATISTICS = os.path.join("Split-train", "FeatureStats.pb")
@@ -25,7 +25,10 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
+        registry = Registry(exec_properties["registry"])
         version = exec_properties["version"]
+        if version == POINTER:
+            version = registry.current() or ""
         for artifacts in output_dict.values():
             os.makedirs(artifacts[0].uri, exist_ok=True)
             artifacts[0].set_int_custom_property("present", int(bool(version)))
@@ -34,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
         statistics.split_names = artifact_utils.encode_split_names(["train"])
         if not version:
             return
-        source = Registry(exec_properties["registry"]).folder(version)
+        source = registry.folder(version)
         model = artifact_utils.get_single_uri(output_dict["model"])
         schema = artifact_utils.get_single_uri(output_dict["schema"])
         _copy(source / MODEL_FILE, os.path.join(model, SERVING_FOLDER, TFLITE_FILE))

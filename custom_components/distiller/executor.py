@@ -54,7 +54,10 @@ class Executor(base_executor.BaseExecutor):
         if options.extra_data:
             progress.doing("reading extra rows")
             extra = _read(
-                spec, open_dataset(options.extra_data).batches(), preprocessor, unlabelled=True
+                spec,
+                open_dataset(options.extra_data, kinds=_image_kind(spec)).batches(),
+                preprocessor,
+                unlabelled=True,
             )
         progress.doing("boosting trees for reference")
         trees = reference.fit(
@@ -227,6 +230,11 @@ class _Judge:
             list(self._values("distilled") - self._values(control)),
             len(self.labels),
         )
+
+
+def _image_kind(spec: ModelSpec) -> dict[str, str]:
+    """Other columns may be missing from further rows, and are told by what they hold."""
+    return {spec.image.name: "image"} if spec.image else {}
 
 
 def _read(spec: ModelSpec, batches: Any, preprocessor: Preprocessor, **settings: Any) -> Rows:

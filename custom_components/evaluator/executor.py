@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import difflib
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from custom_components.evaluator import (
     config,
     judge,
     local_engine,
+    pictures,
     reasons,
     results,
     scoring,
@@ -44,6 +46,7 @@ from custom_components.evaluator.verdict import (
 from models import progress
 from models.errors import ConfigError, DataError, FlywheelError, Reason
 from models.options import TaskOptions
+from models.predictor import Predictor
 from models.spec import SPEC_FILE, ModelSpec
 
 _LOG = logging.getLogger(__name__)
@@ -142,6 +145,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             engine=engine,
         )
         _write(output, eval_config, validation, verdict, models)
+        if spec.image and spec.task != "regression":
+            progress.doing("picking pictures for the report")
+            shipped = Predictor.load(scoring.local_folder(models[SHIPPED]))
+            found = pictures.collect(shipped, scoring.read(input_dict["examples"], split))
+            path = os.path.join(output, pictures.PICTURES_FILE)
+            io_utils.write_string_file(path, json.dumps(found))
         _bless(input_dict, output_dict, exec_properties, models, blessed)
 
     def _measure(

@@ -10,6 +10,7 @@ own (Parquet, TFRecord) keep it, joined over the files. What is decided here, fo
 - Truth values become int64 0 and 1; in a categorical column or the label, the text `true`, `false`.
 - Dates, times and timestamps become ISO 8601 text.
 - A categorical column of whole reals (`3.0`) becomes int64, one of other reals text as written.
+- A column of the kind `image` is bytes; `pictures` brings them into one size.
 - A column of the kind `text` stays text as written (`007`); it is for those who read data for a
   model that knows the column as text.
 """
@@ -128,7 +129,8 @@ class Column:
 
     Attributes:
       name: Column.
-      kind: `numeric`, `categorical`, `ignore`, `label`, `text`, or None: nothing is configured.
+      kind: `numeric`, `categorical`, `image`, `ignore`, `label`, `text`, or None: nothing is
+        configured.
       type: The least type of this module that holds all cells so far.
       whole: Whether all reals so far are whole; kept for categorical columns only.
       unfit, cases: Cells of a numeric column that are no numbers: how many, and the first few.
@@ -215,6 +217,8 @@ class Column:
     @property
     def target(self) -> pa.DataType:
         """The type in which the column is handed out."""
+        if self.kind == "image":
+            return pa.binary()
         if self.kind == "numeric":
             return {NULL: REAL, BOOL: INT}.get(self.type, self.type)
         if self.kind == "categorical":
@@ -234,6 +238,8 @@ class Column:
           ValueError: The block does not fit what was observed: the file has changed since.
         """
         to = self.target
+        if self.kind == "image":
+            return values.cast(to)
         as_written = to == TEXT and self.type in (REAL, TEXT)
         if values.type == TEXT and not as_written:
             values = parse(drop_empty(values), self.type)

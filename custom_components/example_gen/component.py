@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.types import component_spec, standard_artifacts
 
 from custom_components.example_gen import executor
@@ -21,6 +22,8 @@ class ExampleGenSpec(component_spec.ComponentSpec):
         executor.OPTIONS_KEY: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
         executor.KINDS_KEY: component_spec.ExecutionParameter(type=str),
+        executor.PATH_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.ENGINE_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {
@@ -28,11 +31,11 @@ class ExampleGenSpec(component_spec.ComponentSpec):
     }
 
 
-class ExampleGen(base_component.BaseComponent):
+class ExampleGen(base_beam_component.BaseBeamComponent):
     """Reads CSV, Parquet or TFRecord and writes standard examples in three splits.
 
-    It stands where TFX's CsvExampleGen does, without Beam. What it reads, how it types columns and
-    how it splits is described in `reader`, `column_types` and `split`.
+    It stands where TFX's CsvExampleGen does; Beam is a choice. What it reads, how it types columns
+    and how it splits is described in `reader`, `column_types` and `split`.
 
     Outputs:
       examples: `Examples` with the splits train, eval and test, each one gzip TFRecord of
@@ -50,19 +53,25 @@ class ExampleGen(base_component.BaseComponent):
         on the machine that builds the pipeline; it is then computed in the run, and caching must be
         off, because TFX cannot see the data change.
       kinds: What columns are configured as: `numeric`, `categorical`, `ignore` or `label`.
+      path: Where the rows are when the component runs, instead of the path in the options; a
+        RuntimeParameter lets every run choose it. Needs `fingerprint=""`.
+      engine: `local`, or `beam`: each file of the table is encoded by a Beam worker; after one look
+        at the whole table here, which decides about types and splits.
 
     Raises:
       ConfigError: NO_SUCH_FILE, NO_SUCH_DEMO, DEMO_NOT_INSTALLED.
     """
 
     SPEC_CLASS = ExampleGenSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(
         self,
         options: DataOptions | str,
         fingerprint: str | None = None,
         kinds: Mapping[str, str] | None = None,
+        path: str | data_types.RuntimeParameter | None = None,
+        engine: str = "local",
     ):
         if isinstance(options, str):
             options = DataOptions.model_validate_json(options)
@@ -73,6 +82,8 @@ class ExampleGen(base_component.BaseComponent):
                 options=options.model_dump_json(),
                 fingerprint=fingerprint,
                 kinds=json.dumps(dict(kinds or {}), sort_keys=True, ensure_ascii=False),
+                path=path,
+                engine=engine,
                 examples=types.Channel(type=standard_artifacts.Examples),
             )
         )

@@ -11,10 +11,11 @@ import re
 import zipfile
 from typing import BinaryIO, Literal
 
-from custom_components.example_gen import demo
+from custom_components.example_gen import demo, pictures
+from models import images
 from models.errors import ConfigError, DataError
 
-Format = Literal["csv", "parquet", "tfrecord"]
+Format = Literal["csv", "parquet", "tfrecord", "images"]
 
 _NAMES: dict[Format, re.Pattern[str]] = {
     "csv": re.compile(r"\.(csv|tsv)(\.gz|\.zip)?$", re.IGNORECASE),
@@ -32,7 +33,7 @@ class DataFile:
     """One file of a table.
 
     Attributes:
-      path: Where it is.
+      path: Where it is; the folder of images.
       format: What it holds.
       compression: How the whole file is packed; a zip holds exactly one file.
     """
@@ -69,8 +70,9 @@ class DataFile:
 def find_files(path: str) -> tuple[DataFile, ...]:
     """The files behind a path, sorted by path.
 
-    A folder means the CSV, Parquet and TFRecord files directly in it, known by their names;
-    files whose names start with `.` or `_` are skipped. A file that is named, or matched by a
+    A folder means the CSV, Parquet and TFRecord files directly in it, known by their names, or
+    else the images in it and below, which are one table (`pictures`); files whose names start
+    with `.` or `_` are skipped. A file that is named, or matched by a
     glob (`**` looks into subfolders), may have any name: what it holds is then told from its
     first bytes.
 
@@ -95,7 +97,9 @@ def find_files(path: str) -> tuple[DataFile, ...]:
             for name in os.listdir(path)
             if not name.startswith((".", "_")) and _format_of_name(name)
         ]
-        problem = f"The folder {path} holds no CSV, Parquet or TFRecord file."
+        if not found and pictures.holds_pictures(path):
+            return (DataFile(path, "images", None),)
+        problem = f"The folder {path} holds no CSV, Parquet or TFRecord file, and no image."
     elif os.path.exists(path):
         found = [path]
         problem = ""
@@ -128,6 +132,8 @@ def _data_file(path: str) -> DataFile:
         compression = "gzip"
     elif magic == _ZIP_MAGIC:
         compression = "zip"
+    if images.is_encoded(magic) and pictures.is_picture(os.path.basename(path)):
+        return DataFile(path, "images", None)
     if magic == _PARQUET_MAGIC:
         return DataFile(path, "parquet", None)
     return DataFile(path, _format_of_name(os.path.basename(path)) or "csv", compression)

@@ -35,12 +35,31 @@ class SplitOptions(Options):
         return self
 
 
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+class ImageOptions(Options):
+    """The one size that all images are brought to; not looked at without images."""
+
+    height: Side | None = Field(
+        None,
+        description="Pixels. Default: the size of most images, else the median, at most 96 on "
+        "the longer side.",
+    )
+    width: Side | None = Field(None, description="Pixels; the same default.")
+    channels: Literal[1, 3] | None = Field(
+        None,
+        description="1 for grey, 3 for red, green and blue. Default: 3 if any image has colour.",
+    )
+
+
 class DataOptions(Options):
     """Where the rows come from."""
 
     path: str = Field(
         description="CSV (also .gz), Parquet or TFRecord of tf.Example: a file, a folder or a "
-        "glob; or `demo:chicago-taxi`, `demo:nyc-flights`."
+        "glob; a folder of images with a sub-folder per class; or `demo:chicago-taxi`, "
+        "`demo:nyc-flights`, `demo:digits`."
     )
     derive: dict[str, str] = Field(
         default_factory=dict,
@@ -48,3 +67,4 @@ class DataOptions(Options):
         "(pandas.eval syntax; missing where an operand is missing; truth values become 0 and 1).",
     )
     split: SplitOptions = Field(default_factory=SplitOptions)
+    image: ImageOptions = Field(default_factory=ImageOptions)

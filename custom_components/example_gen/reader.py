@@ -15,21 +15,25 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping
 
 import pyarrow as pa
 
-from custom_components.example_gen import columnar, csv_file, derive
+from custom_components.example_gen import columnar, csv_file, derive, pictures
 from custom_components.example_gen.column_types import Column, canonical
 from custom_components.example_gen.files import DataFile, find_files
+from custom_components.example_gen.options import ImageOptions
 from models import progress
-from models.errors import DataError, Reason
+from models.errors import ConfigError, DataError, Reason
 
 _LOG = logging.getLogger(__name__)
 
 #: Files that share less than this with the first file are another table.
 _MIN_SHARED = 0.5
+#: Images of each file that decide about the size of all.
+_SAMPLE = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +58,23 @@ class Part:
             yield from csv_file.read_blocks(self.file, self.header, columns)
         elif self.file.format == "parquet":
             yield from columnar.read_parquet_blocks(self.file, columns)
+        elif self.file.format == "images":
+            yield from pictures.read_blocks(self.file.path, columns)
         else:
             yield from columnar.read_example_blocks(self.file)
+
+    def sample(self, column: str) -> Iterator[pa.Array]:
+        """Some values of a column: a few thousand at most, of a folder of images evenly spaced."""
+        if self.file.format == "images":
+            sampled = pictures.read_blocks(self.file.path, [column], _SAMPLE)
+        else:
+            sampled = self.blocks([column])
+        seen = 0
+        for block in sampled:
+            if column not in block.schema.names or seen >= _SAMPLE:
+                return
+            yield block.column(block.schema.names.index(column)).slice(0, _SAMPLE - seen)
+            seen += block.num_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,23 +86,32 @@ class Dataset:
       columns: Columns of the files, in the order in which they first appear.
       derived: Columns computed from them.
       rows: Rows in all files together (at most `max_rows`).
+      image: The column of images, if there is one that is not ignored.
+      size: Height, width and channels that they are brought to; None leaves them as they are.
     """
 
     parts: tuple[Part, ...]
     columns: tuple[Column, ...]
     derived: tuple[derive.Derived, ...]
     rows: int
+    image: str | None = None
+    size: tuple[int, int, int] | None = None
 
     @functools.cached_property
     def schema(self) -> pa.Schema:
-        """Names and types: null (all missing), int64, double or string."""
-        fields = [(c.name, c.target) for c in self.columns]
-        return pa.schema(fields + [(d.name, d.type) for d in self.derived])
+        """Names and types: null (all missing), int64, double or string; binary for images."""
+        derived = [pa.field(d.name, d.type) for d in self.derived]
+        return pa.schema([*_plain_fields(self.columns, self.image), *derived])
 
     @property
     def source_names(self) -> tuple[str, ...]:
         """The columns that are not derived."""
         return tuple(c.name for c in self.columns)
+
+    @property
+    def telling_names(self) -> tuple[str, ...]:
+        """The columns by which rows are told apart: of images their pixels alone."""
+        return (self.image,) if self.image else self.source_names
 
     def batches(self, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All rows in input order.
@@ -99,6 +127,9 @@ class Dataset:
         derived = [d for d in reversed(self.derived) if d.name in self._needs(wanted)][::-1]
         for d in derived:
             needed.update(d.operands.values())
+        pictured = bool(self.image) and (needed & set(self.picture_names) != set())
+        if pictured:
+            needed.update((self.image, pictures.FILE))
         sources = [c for c in self.columns if c.name in needed]
         schema = pa.schema([field for field in self.schema if field.name in wanted])
         read = 0
@@ -106,6 +137,8 @@ class Dataset:
             left = part.rows
             for block in _blocks(part, [c.name for c in sources]) if left else ():
                 batch = _convert(part, block.slice(0, left), sources)
+                if pictured:
+                    batch = self._with_pictures(batch, part)
                 for d in derived:
                     batch = pa.RecordBatch.from_arrays(
                         [*batch.columns, d.compute(batch)], [*batch.schema.names, d.name]
@@ -121,6 +154,21 @@ class Dataset:
             if left > 0:
                 raise _changed(part.file)
 
+    @property
+    def picture_names(self) -> tuple[str, ...]:
+        """The column of images and those that come from it."""
+        return (self.image, *(f.name for f in pictures.summary_fields(self.image)))
+
+    def _with_pictures(self, batch: pa.RecordBatch, part: Part) -> pa.RecordBatch:
+        """The images in one size, their summaries beside them."""
+        files = None
+        if part.file.format == "images" and pictures.FILE in batch.schema.names:
+            files = batch.column(pictures.FILE).to_pylist()
+        images, summaries = pictures.convert(batch.column(self.image), self.size, self.image, files)
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns |= dict(zip(self.picture_names, (images, *summaries), strict=True))
+        return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
     def _needs(self, wanted: set[str]) -> set[str]:
         needs = set(wanted)
         for d in reversed(self.derived):
@@ -128,9 +176,11 @@ class Dataset:
                 needs.update(d.operands.values())
         return needs
 
-    def table(self) -> pa.Table:
-        """All rows at once."""
-        return pa.Table.from_batches(self.batches(), self.schema)
+    def table(self, columns: Collection[str] | None = None) -> pa.Table:
+        """All rows at once; only some columns, in the order of `schema`, when they are named."""
+        names = [n for n in self.schema.names if columns is None or n in set(columns)]
+        schema = pa.schema([self.schema.field(name) for name in names])
+        return pa.Table.from_batches(self.batches(columns), schema)
 
 
 def open_dataset(
@@ -139,19 +189,23 @@ def open_dataset(
     kinds: Mapping[str, str] | None = None,
     derived: Mapping[str, str] | None = None,
     max_rows: int | None = None,
+    image: ImageOptions | None = None,
 ) -> Dataset:
     """Finds the files of a table and decides the type of each column.
 
     Args:
-      path: CSV, Parquet or TFRecord of tf.Example: file, folder, glob, or `demo:NAME`.
-      kinds: What columns are configured as: `numeric`, `categorical`, `ignore` or `label`; or
-        `text`, to read it as written. All but the ignored ones must be there, and numeric ones
-        must hold numbers.
+      path: CSV, Parquet or TFRecord of tf.Example: file, folder, glob; a folder of images; or
+        `demo:NAME`.
+      kinds: What columns are configured as: `numeric`, `categorical`, `image`, `ignore` or
+        `label`; or `text`, to read it as written. All but the ignored ones must be there, and
+        numeric ones must hold numbers.
       derived: New columns as expressions (`derive`).
       max_rows: Only the first so many rows are looked at and read.
+      image: Brings images into one size; by default they stay as they are.
 
     Raises:
-      ConfigError: NO_SUCH_FILE, COLUMN_MISSING (in an expression), DERIVE_FAILED ...
+      ConfigError: NO_SUCH_FILE, COLUMN_MISSING (in an expression), DERIVE_FAILED,
+        SEVERAL_IMAGES, NOT_AN_IMAGE, IMAGE_SIZE_UNKNOWN ...
       DataError: EMPTY_FILE, HEADER_ONLY, RAGGED_ROWS, DUPLICATE_COLUMNS, NOT_UTF8,
         COLUMN_MISMATCH, COLUMN_UNSUPPORTED, UNREADABLE_FILE; LABEL_MISSING, COLUMN_MISSING and
         TYPE_CHANGED, gathered in one error.
@@ -186,10 +240,32 @@ def open_dataset(
         _LOG.warning("column %s and is left out", why)
         columns.pop(name)
     usable = tuple(columns.values())
-    plain = pa.schema([(c.name, c.target) for c in usable])
-    dataset = Dataset(tuple(parts), usable, derive.plan(derived or {}, plain), rows)
+    pictured = _image_column(usable)
+    plain = pa.schema(_plain_fields(usable, pictured))
+    dataset = Dataset(tuple(parts), usable, derive.plan(derived or {}, plain), rows, pictured)
     _check_kinds(dataset, kinds)
+    if image and pictured:
+        blocks = (part.sample(pictured) for part in parts)
+        size = pictures.usual_size(image, itertools.chain.from_iterable(blocks), pictured)
+        dataset = dataclasses.replace(dataset, size=size)
     return dataset
+
+
+def _plain_fields(columns: Collection[Column], image: str | None) -> list[pa.Field]:
+    """The columns of the files and the summaries of their images."""
+    fields = [pa.field(c.name, c.target) for c in columns]
+    return fields + (pictures.summary_fields(image) if image else [])
+
+
+def _image_column(columns: Collection[Column]) -> str | None:
+    found = [column.name for column in columns if column.kind == "image"]
+    if len(found) > 1:
+        raise ConfigError(
+            "SEVERAL_IMAGES",
+            f"{' and '.join(f'`{name}`' for name in found)} hold images; a model takes one.",
+            next="Set the others to `ignore` under `features` in flywheel.yaml.",
+        )
+    return found[0] if found else None
 
 
 def read_table(
@@ -228,11 +304,20 @@ def _scan(
         names = dict.fromkeys(schema.names)
         look = []
         for field in schema:
+            if kinds.get(field.name) == "image":
+                pictures.is_image_column("image", pa.array([], field.type), field.name)
+                continue
             try:
                 if column(field.name).declare(field.type):
                     look.append(field.name)
             except TypeError as error:
                 unusable[field.name] = str(error)
+    elif file.format == "images":
+        names, total = dict.fromkeys(pictures.NAMES), len(pictures.list_pictures(file.path))
+        column(pictures.IMAGE).kind = kinds.get(pictures.IMAGE, "image")
+        if kinds.get(pictures.IMAGE) == "ignore":
+            unusable[pictures.IMAGE] = f"`{pictures.IMAGE}` holds images"
+        column(pictures.LABEL).type = column(pictures.FILE).type = pa.string()
     for name in names:
         column(name)
     part = Part(file, tuple(names), header, 0)
@@ -243,6 +328,9 @@ def _scan(
             block = block.slice(0, max_rows - rows)
         for name, values in zip(block.schema.names, block.columns, strict=True):
             names[name] = None
+            if pictures.is_image_column(column(name).kind, values, name):
+                column(name).kind = "image"
+                continue
             try:
                 column(name).observe(
                     values if header else canonical(values, name), bool(header), file.path, rows
@@ -274,7 +362,8 @@ def _convert(part: Part, block: pa.RecordBatch, columns: list[Column]) -> pa.Rec
             continue
         values = block.column(index[column.name])
         try:
-            arrays.append(column.convert(values if part.header else canonical(values, column.name)))
+            as_read = part.header or column.kind == "image"
+            arrays.append(column.convert(values if as_read else canonical(values, column.name)))
         except (TypeError, ValueError) as error:
             raise _changed(part.file) from error
     if not arrays:

@@ -6,6 +6,8 @@ Rows carry a number, and two thresholds cut the numbers into train, eval and tes
   how the table is cut into blocks, on the machine, or on whether a whole number was read as int64
   or double; equal rows are in one split. Derived and missing cells do not count, so a new
   derived column, or one that is empty, moves no row.
+  Of rows with an image only its pixels count, so that no picture is in two splits, whatever it
+  is called.
 - `key`: a hash of one column: rows with one key are in one split.
 - `time`: the time itself: train is before eval is before test; equal times are in one split.
 
@@ -23,7 +25,7 @@ import difflib
 import numpy as np
 import pyarrow as pa
 
-from custom_components.example_gen import timestamps
+from custom_components.example_gen import pictures, timestamps
 from custom_components.example_gen.options import SplitOptions
 from custom_components.example_gen.reader import Dataset
 from models import progress
@@ -85,7 +87,7 @@ def plan(dataset: Dataset, options: SplitOptions) -> Splitter:
       ConfigError: COLUMN_MISSING, the key or time column is not there.
       DataError: TIME_UNREADABLE; SPLIT_EMPTY, fewer than three distinct rows, keys or times.
     """
-    names = dataset.source_names
+    names = dataset.telling_names
     low = _threshold(options.train)
     high = _threshold(options.train + options.eval)
     if options.by == "hash" and dataset.rows > _SURE_ROWS:
@@ -220,11 +222,14 @@ def hash_rows(batch: pa.RecordBatch, names: tuple[str, ...]) -> np.ndarray:
 
 def hash_cells(values: pa.Array) -> np.ndarray:
     """A uint64 hash of each value; none may be missing. An integer hashes as the equal real."""
-    if pa.types.is_string(values.type):
+    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
         from pandas.util import hash_array
 
         distinct = values.dictionary_encode()
-        words = distinct.dictionary.to_numpy(zero_copy_only=False).astype(object)
+        if pa.types.is_binary(values.type):
+            words = pictures.pixels(distinct.dictionary)
+        else:
+            words = distinct.dictionary.to_numpy(zero_copy_only=False).astype(object)
         hashes = hash_array(words, categorize=False)  # SipHash, the same on every machine
         return hashes[distinct.indices.to_numpy()]
     if pa.types.is_null(values.type):

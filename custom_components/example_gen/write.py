@@ -65,6 +65,16 @@ def write_splits(dataset: Dataset, splitter: Splitter, folder: str) -> dict[str,
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise disk_full(folder) from error
+    check_rows(rows, dataset)
+    return rows
+
+
+def check_rows(rows: dict[str, int], dataset: Dataset) -> None:
+    """Refuses splits without rows.
+
+    Raises:
+      DataError: SPLIT_EMPTY.
+    """
     empty = [split for split, count in rows.items() if not count]
     if empty:
         raise DataError(
@@ -73,7 +83,6 @@ def write_splits(dataset: Dataset, splitter: Splitter, folder: str) -> dict[str,
             "equal.",
             next="Remove the duplicates, or split by something else (`data.split`).",
         )
-    return rows
 
 
 def staged(folder: str, split: str) -> str:

@@ -9,6 +9,7 @@ from custom_components.schema_validator.baseline import version_words
 from custom_components.schema_validator.columns import SplitStatistics
 from custom_components.schema_validator.findings import Finding
 from custom_components.schema_validator.options import ValidationOptions
+from models.images import summary_columns
 from monitoring.drift import FeatureDrift, Thresholds, compare_statistics
 
 NAMES = {"psi": "PSI", "jsd": "JSD", "linf": "L-infinity"}
@@ -26,11 +27,19 @@ def thresholds(options: ValidationOptions) -> Thresholds:
 def judged_columns(
     columns: Mapping[str, reading.Column], kinds: Mapping[str, str], label: str
 ) -> list[str]:
-    """The label and the columns the model uses; all of them when no kinds are given."""
+    """The label and the columns the model uses; all of them when no kinds are given.
+
+    An image is judged by what was measured of it: `models.images.SUMMARIES`.
+    """
+    images = {name for name, kind in kinds.items() if kind == "image"}
+    measured = {column for name in images for column in summary_columns(name).values()}
     return [
         name
         for name in columns
-        if name == label or not kinds or kinds.get(name, "ignore") != "ignore"
+        if name not in images
+        and (
+            name == label or not kinds or name in measured or kinds.get(name, "ignore") != "ignore"
+        )
     ]
 
 

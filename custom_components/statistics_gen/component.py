@@ -46,6 +46,7 @@ class StatisticsGen(base_beam_component.BaseBeamComponent):
       examples: Channel of examples.
       categorical_integers: Columns whose integers are names, not amounts.
       engine: `local`, or `beam` for TFX's own executor with the same options.
+      images: Columns of images.
     """
 
     SPEC_CLASS = StatisticsGenSpec
@@ -56,9 +57,12 @@ class StatisticsGen(base_beam_component.BaseBeamComponent):
         examples: types.BaseChannel,
         categorical_integers: Iterable[str] = (),
         engine: str = "local",
+        images: Iterable[str] = (),
     ):
         options = StatisticsOptions(
-            engine=engine, categorical_integers=tuple(sorted(categorical_integers))
+            engine=engine,
+            categorical_integers=tuple(sorted(categorical_integers)),
+            images=tuple(sorted(images)),
         )
         super().__init__(
             spec=StatisticsGenSpec(

@@ -22,6 +22,9 @@ class StatisticsOptions(Options):
         description="Columns whose integers are names, not amounts: their values are counted. "
         "Columns of another type may be listed too; nothing changes for them.",
     )
+    images: tuple[str, ...] = Field(
+        (), description="Columns of images: their bytes are counted, not listed as values."
+    )
     max_values: Annotated[int, Field(ge=1000)] = Field(
         50_000,
         description="Most distinct values of a categorical column that are all kept and counted "

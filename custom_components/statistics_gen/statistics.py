@@ -47,7 +47,7 @@ def compute(
 
     Args:
       batches: List columns, as tfx_bsl decodes tf.Examples; any number of rows each.
-      options: Limits and categorical integers.
+      options: Limits, categorical integers and images.
 
     Returns:
       One dataset, as TFDV writes it; without features if there are no rows.
@@ -94,4 +94,6 @@ def _schema(options: StatisticsOptions) -> schema_pb2.Schema:
     for name in options.categorical_integers:
         feature = schema.feature.add(name=name, type=schema_pb2.INT)
         feature.int_domain.is_categorical = True
+    for name in options.images:
+        schema.feature.add(name=name, type=schema_pb2.BYTES).image_domain.SetInParent()
     return schema

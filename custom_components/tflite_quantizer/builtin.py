@@ -6,7 +6,7 @@ All others are made compact and slim, which changes no answer.
 
 from __future__ import annotations
 
-from custom_components.tflite_quantizer.recipe import Clustering, Recipe, Sparsity, Tables
+from custom_components.tflite_quantizer.recipe import Clustering, Edge, Recipe, Sparsity, Tables
 
 _INTEGERS = {"weights": "int8", "activations": "int8", "ranges": "aware"}
 _SMALL = {"weights": "int8", "least_elements": 64}
@@ -111,5 +111,26 @@ RECIPES = (
         **_SMALL,
         summary="8-bit weights, rare text values merged, the embedding half as wide.",
         tables=Tables(coverage=0.98, width=2),
+    ),
+    *(
+        Recipe(
+            f"edge_{compute}_int{bits}",
+            f"int{bits}",
+            summary=f"Dense weights in {bits} bits by ai-edge-quantizer, {how}.",
+            edge=Edge(compute),
+            least_elements=64,
+        )
+        for bits in (8, 4)
+        for compute, how in (
+            ("dynamic", "computed in integers with ranges found at run time"),
+            ("weight_only", "widened to float before use"),
+        )
+    ),
+    Recipe(
+        "edge_blockwise_int4",
+        "int4",
+        summary="Dense weights in 4 bits by ai-edge-quantizer, one scale for every 32 of a row.",
+        edge=Edge(block=32),
+        least_elements=64,
     ),
 )

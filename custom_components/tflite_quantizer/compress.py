@@ -1,4 +1,4 @@
-"""Pruning, clustering and simulated quantization of the hidden dense layers, by TFMOT.
+"""Pruning, clustering and simulated quantization of the hidden layers, by TFMOT.
 
 TFMOT knows tf_keras only. The last layer, `logits`, is left alone: it is tiny, and in
 8 bits a model gives 256 different answers at most.
@@ -6,7 +6,10 @@ TFMOT knows tf_keras only. The last layer, `logits`, is left alone: it is tiny, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
@@ -17,28 +20,70 @@ from tensorflow_model_optimization.python.core.quantization.keras.collab_opts im
     prune_preserve,
 )
 
+from custom_components.tflite_quantizer import coverage
 from custom_components.tflite_quantizer.recipe import Clustering, Sparsity
 from custom_components.tflite_quantizer.student import Student
 from models.training import Schedule
 
 _MASK_UPDATES = 20
+#: Rows from which the ranges of activations begin.
+_RANGE_ROWS = 500
+#: A network of convolutions is pruned over about so many steps at least.
+PRUNING_STEPS = 150
 
 
 def hidden(layer: tf_keras.layers.Layer) -> bool:
-    """Whether a layer is compressed."""
-    return isinstance(layer, tf_keras.layers.Dense) and layer.name != "logits"
+    """Whether a layer's weights are compressed: dense, or a convolution over all channels."""
+    kind = type(layer)  # a depthwise convolution has few weights, and TFMOT compresses none of them
+    return kind is tf_keras.layers.Conv2D or (
+        kind is tf_keras.layers.Dense and layer.name != "logits"
+    )
+
+
+def prunable(layer: tf_keras.layers.Layer, sparsity: Sparsity) -> bool:
+    """Whether a layer is pruned in this pattern.
+
+    TFMOT takes blocks out of matrices only, and groups of n along the input channels: a first
+    convolution, which sees one or three, has no such group.
+    """
+    if not hidden(layer) or sparsity.pattern == "unstructured":
+        return hidden(layer)
+    dense = isinstance(layer, tf_keras.layers.Dense)
+    if sparsity.pattern == "block":
+        return dense
+    return dense or layer.kernel.shape[-2] >= sparsity.n
+
+
+def simulated(layer: tf_keras.layers.Layer) -> bool:
+    """Whether a layer computes in integers: the hidden ones and what stands between them."""
+    layers = tf_keras.layers
+    return hidden(layer) or isinstance(
+        layer,
+        (
+            layers.DepthwiseConv2D,
+            layers.BatchNormalization,
+            layers.ReLU,
+            layers.GlobalAveragePooling2D,
+        ),
+    )
+
+
+def matrix(kernel: np.ndarray) -> np.ndarray:
+    """A kernel as `[inputs, units]`: of a convolution, all values under it are inputs."""
+    return kernel.reshape(-1, kernel.shape[-1])
 
 
 def prune(student: Student, sparsity: Sparsity) -> Student:
     """A student with the share of zeros that is asked for in every hidden kernel.
 
-    The first pass over train prunes on schedule, the others recover: `fit` keeps the
-    best epoch, which must not be one from before the zeros were there.
+    The first pass over train (repeated for few images) prunes on schedule, the others
+    recover: `fit` keeps the best epoch, which must not be one from before the zeros were there.
 
     Raises:
       ValueError: the zeros did not come out as asked.
     """
-    steps = Schedule.of(student.options, len(student.train), 1).steps
+    first = student.repeated(PRUNING_STEPS)
+    steps = Schedule.of(first.options, len(first.train), 1).steps
     every = max(1, steps // _MASK_UPDATES)
     if sparsity.schedule == "polynomial" and sparsity.pattern != "m_by_n":
         # The last update must fall on the last step: end_step - begin_step in whole intervals.
@@ -55,7 +100,7 @@ def prune(student: Student, sparsity: Sparsity) -> Student:
     }[sparsity.pattern]
 
     def annotate(layer):
-        if hidden(layer):
+        if prunable(layer, sparsity):
             return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule, **pattern)
         return layer
 
@@ -63,22 +108,24 @@ def prune(student: Student, sparsity: Sparsity) -> Student:
     wrappers = [x for x in pruned.layers if hasattr(x, "pruning_step")]
     for wrapper in wrappers:  # what the callback UpdatePruningStep does when training begins
         wrapper.pruning_step.assign(0)
-    student.fine_tune(pruned, "pruning", epochs=1)
+    first.fine_tune(pruned, "pruning", epochs=1)
     student.fine_tune(pruned, "pruned")
     for wrapper in wrappers:  # and what it does after an epoch
         wrapper.pruning_obj.weight_mask_op()
     network = _without_wrappers(student, pruned)
-    for layer in filter(hidden, network.layers):
-        _check_zeros(layer, sparsity)
+    for layer in network.layers:
+        if prunable(layer, sparsity):
+            _check_zeros(layer, sparsity)
     return student.replace(network=network)
 
 
 def _check_zeros(layer: tf_keras.layers.Layer, sparsity: Sparsity) -> None:
-    kernel = layer.get_weights()[0]
+    channels = layer.get_weights()[0].shape[-2]
+    kernel = matrix(layer.get_weights()[0])
     found, asked = float(np.mean(kernel == 0.0)), sparsity.zeros
     # Whole weights, whole blocks, rows whose end does not fill a group.
     unit = {"unstructured": 1, "m_by_n": 0, "block": np.prod(sparsity.block)}[sparsity.pattern]
-    slack = unit / kernel.size + (sparsity.n / kernel.shape[0] if not unit else 0.0) + 1e-6
+    slack = unit / kernel.size + (sparsity.n / channels if not unit else 0.0) + 1e-6
     if sparsity.pattern == "block":
         blocks = [-(-n // b) for n, b in zip(kernel.shape, sparsity.block, strict=True)]
         slack += 1 / np.prod(blocks) + sparsity.block[0] / kernel.shape[0]
@@ -124,12 +171,15 @@ def _without_wrappers(student: Student, compressed: tf_keras.Model) -> tf_keras.
     return network
 
 
-def quantization_aware(student: Student, zeros: bool, clusters: bool) -> tf_keras.Model:
+def quantization_aware(
+    student: Student, zeros: bool, clusters: bool, float_layers: Collection[str] = ()
+) -> tf_keras.Model:
     """The network fine-tuned with its hidden layers' quantization simulated.
 
     Args:
       student: Float, pruned or clustered already.
       zeros, clusters: What fine-tuning must keep.
+      float_layers: Names of hidden layers that stay as they are.
 
     Returns:
       A network with quantizers in it, for export only.
@@ -137,7 +187,8 @@ def quantization_aware(student: Student, zeros: bool, clusters: bool) -> tf_kera
     quantize = tfmot.quantization.keras
 
     def annotate(layer):
-        return quantize.quantize_annotate_layer(layer) if hidden(layer) else layer
+        integers = simulated(layer) and layer.name not in float_layers
+        return quantize.quantize_annotate_layer(layer) if integers else layer
 
     annotated = tf_keras.models.clone_model(student.clone(), clone_function=annotate)
     if clusters:
@@ -149,4 +200,30 @@ def quantization_aware(student: Student, zeros: bool, clusters: bool) -> tf_kera
     else:
         scheme = None
     aware = quantize.quantize_apply(annotated, *([scheme] if scheme else []))
+    if student.spec.image:
+        _start_ranges(student, aware)
     return student.fine_tune(aware, "quantization-aware")
+
+
+def _start_ranges(student: Student, aware: tf_keras.Model) -> None:
+    """Begins every activation's range where the float network's is.
+
+    TFMOT begins at -6 to 6 and moves by a thousandth per step: the few steps that a few images
+    make would end near there, with most of the 8 bits unused.
+    """
+    wrapped = {layer.layer.name: layer for layer in aware.layers if hasattr(layer, "layer")}
+    names = [layer.name for layer in student.network.layers if layer.name in wrapped]
+    picked = coverage.representative(student.train, _RANGE_ROWS)
+    inputs = [
+        tf.cast(x, tf.float32) if x.dtype == np.uint8 else tf.constant(x)
+        for x in student.train.take(picked).network_inputs(student.spec)
+    ]
+    watched = tf_keras.Model(
+        student.network.inputs, [student.network.get_layer(name).output for name in names]
+    )
+    for name, values in zip(names, watched(inputs, training=False), strict=True):
+        ends = {"min": tf.minimum(tf.reduce_min(values), 0.0), "max": tf.reduce_max(values)}
+        for variable in wrapped[name].weights:
+            kind, _, end = variable.name.split("/")[-1].split(":")[0].rpartition("_")
+            if kind in ("post_activation", "output") and end in ends:
+                variable.assign(ends[end])

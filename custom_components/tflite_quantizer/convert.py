@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from custom_components.tflite_quantizer import tables
+from custom_components.tflite_quantizer import edge, tables
 from custom_components.tflite_quantizer.recipe import Recipe
+from custom_components.tflite_quantizer.sensitivity import dense_layers, places
 from custom_components.tflite_quantizer.slim import slim
 from custom_components.tflite_quantizer.student import Student
 from models import bundle
@@ -19,6 +20,8 @@ from models.graph import Serving
 from models.predictor import SIGNATURE
 from models.rows import Rows
 
+#: From so many elements on the converter itself stores weights in 8 bits.
+_CONVERTERS_LEAST = 1024
 #: Operations that stay in float when the dense layers become integers.
 _FLOAT_OPERATIONS = (
     "ADD ARG_MAX CAST CONCATENATION DIV EQUAL EXP GATHER HASHTABLE_FIND LOGISTIC MAXIMUM MINIMUM "
@@ -61,7 +64,8 @@ def convert(job: Job) -> None:
                 for name in data.files
                 if name.startswith("input:")
             }
-    content = to_tflite(student.serving(network), recipe, representative)
+        float_layers = places(student.spec, student.options, recipe.float_layers)
+    content = to_tflite(student.serving(network), recipe, representative, float_layers)
     with open(job.output, "wb") as file:
         file.write(content)
 
@@ -69,7 +73,10 @@ def convert(job: Job) -> None:
 def _student(job: Job, data) -> Student:
     spec, options, network = bundle.load(job.bundle)
     train, valid = (
-        Rows(data[f"{split}:numeric"], data[f"{split}:ids"], data[f"{split}:labels"])
+        Rows(
+            **{key: data[f"{split}:{key}"] for key in ("numeric", "ids", "labels")},
+            image=data[f"{split}:image"] if spec.image else None,
+        )
         for split in ("train", "eval")
     )
     return Student(
@@ -97,13 +104,19 @@ def compressed(student: Student, recipe: Recipe) -> tf_keras.Model:
         student = compress.cluster(student, recipe.clustering, keep_zeros=bool(recipe.sparsity))
     if recipe.ranges == "aware":
         return compress.quantization_aware(
-            student, zeros=bool(recipe.sparsity), clusters=bool(recipe.clustering)
+            student,
+            zeros=bool(recipe.sparsity),
+            clusters=bool(recipe.clustering),
+            float_layers=recipe.float_layers,
         )
     return student.network
 
 
 def to_tflite(
-    serving: Serving, recipe: Recipe, representative: dict[str, np.ndarray] | None = None
+    serving: Serving,
+    recipe: Recipe,
+    representative: dict[str, np.ndarray] | None = None,
+    float_layers: Collection[int | None] = (),
 ) -> bytes:
     """Converts with built-in operations only; raw features in, float prediction out.
 
@@ -111,22 +124,38 @@ def to_tflite(
       serving: The graph over raw features.
       recipe: Precision, and whether the file is made slim.
       representative: Tensor name to `[rows, 1]`, for recipes that need it.
+      float_layers: Places of the recipe's `float_layers` (`sensitivity.places`).
     """
-    content = _converted(serving, recipe, representative)
+    content = _converted(serving, recipe, representative, float_layers)
+    if recipe.edge:
+        content = edge.quantize(content, recipe, float_layers)
     if not recipe.slim:
         return content
-    if recipe.weights == "int8" and recipe.least_elements is None:
+    least = recipe.least_elements
+    if recipe.weights not in ("int8", "int4"):
+        return slim(content, recipe.weights, least or 1, float_layers)
+    if least is None and _by_converter(recipe):
         return slim(content)
-    return slim(content, recipe.weights, recipe.least_elements or 1)
+    return slim(content, "int8", least or _CONVERTERS_LEAST, float_layers)
+
+
+def _by_converter(recipe: Recipe) -> bool:
+    """Whether the converter stores large weights in 8 bits; it can be told of no exceptions."""
+    if recipe.edge or recipe.weights != "int8":
+        return False
+    return recipe.activations != "float" or not recipe.float_layers
 
 
 def _converted(
-    serving: Serving, recipe: Recipe, representative: dict[str, np.ndarray] | None
+    serving: Serving,
+    recipe: Recipe,
+    representative: dict[str, np.ndarray] | None,
+    float_layers: Collection[int | None],
 ) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(serving, folder, signatures={SIGNATURE: serving.function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        if recipe.weights == "int8" or (recipe.weights == "float16" and not recipe.slim):
+        if _by_converter(recipe) or (recipe.weights == "float16" and not recipe.slim):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if recipe.weights == "float16":  # made slim, only weights and tables are (see slim.py)
             converter.target_spec.supported_types = [tf.float16]
@@ -139,29 +168,18 @@ def _converted(
             return converter.convert()
         if recipe.ranges != "representative":
             return converter.convert()
-        last_layer = _last_layer(converter.convert())
+        # The last layer stays in float: in 8 bits a model gives 256 different answers at most.
+        dense = [name for name, _ in dense_layers(converter.convert())]
+        kept = {dense[-1], *(dense[place] for place in float_layers if place is not None)}
         converter.representative_dataset = lambda: _one_by_one(representative)
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter,
             debug_dataset=lambda: _one_by_one(representative),
             debug_options=tf.lite.experimental.QuantizationDebugOptions(
-                denylisted_ops=list(_FLOAT_OPERATIONS), denylisted_nodes=[last_layer]
+                denylisted_ops=list(_FLOAT_OPERATIONS), denylisted_nodes=sorted(kept)
             ),
         )
         return debugger.get_nondebug_quantized_model()
-
-
-def _last_layer(model: bytes) -> str:
-    """Name of what the last dense layer writes.
-
-    It stays in float: in 8 bits a model gives 256 different answers at most.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=model)
-    dense = [op for op in interpreter._get_ops_details() if op["op_name"] == "FULLY_CONNECTED"]
-    outputs = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-    return outputs[dense[-1]["outputs"][0]]
 
 
 def _one_by_one(inputs: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

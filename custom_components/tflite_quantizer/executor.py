@@ -19,7 +19,12 @@ from custom_components.tflite_quantizer import coverage, needs, picks, recipes, 
 from custom_components.tflite_quantizer.convert import Job, convert
 from custom_components.tflite_quantizer.measure import measure
 from custom_components.tflite_quantizer.options import QuantizerOptions
-from custom_components.tflite_quantizer.sensitivity import sensitivity
+from custom_components.tflite_quantizer.sensitivity import (
+    LAST,
+    LayerDrop,
+    least_tolerant,
+    sensitivity,
+)
 from custom_components.tflite_quantizer.variant import Variant
 from models import bundle, comparison, examples, isolation, metrics, progress
 from models.errors import FlywheelError
@@ -82,6 +87,18 @@ class Executor(base_executor.BaseExecutor):
                 predict_logits(network, spec, train),
                 options.representative_rows,
             )
+            layers: list[LayerDrop] = []
+            if options.sensitivity:
+                float_job = Job(
+                    recipes.get("float32_compact"),
+                    source,
+                    os.path.join(scratch, "layer"),
+                    rows,
+                    options.qat_epochs,
+                    exec_properties["seed"],
+                )
+                layers = _layers(float_job, spec, shape, valid, reference, options)
+            sensitive = _sensitive(layers, options.max_drop)
             found = None
             if options.search.trials:
                 found = searcher.find(
@@ -95,6 +112,7 @@ class Executor(base_executor.BaseExecutor):
                     reference,
                     folder,
                     exec_properties["seed"],
+                    sensitive,
                 )
                 _write_json(os.path.join(folder, TRIALS_FILE), found.to_dict())
                 tried = {trials.key(recipe) for recipe in chosen_recipes}
@@ -115,17 +133,6 @@ class Executor(base_executor.BaseExecutor):
                 )
             }
             failed = {**skipped, **_convert_all(jobs, options)}
-            layers = []
-            if options.sensitivity:
-                float_job = Job(
-                    recipes.get("float32_compact"),
-                    source,
-                    os.path.join(scratch, "layer"),
-                    rows,
-                    options.qat_epochs,
-                    exec_properties["seed"],
-                )
-                layers = _layers(float_job, spec, shape, valid, reference, options)
         made = {name: job.output for name, job in jobs.items() if name not in failed}
         measured = measure(spec, valid, made, reference, options.min_slice_rows)
         variants = [
@@ -145,7 +152,8 @@ class Executor(base_executor.BaseExecutor):
             "teacher": measured.files.get(TEACHER_NAME, {}),
             "variants": [v.to_dict() for v in variants],
             "timing": measured.timing,
-            "layers": layers,
+            "layers": [layer.to_dict() for layer in layers],
+            "sensitive": list(sensitive),
             "search": {
                 **options.search.model_dump(),
                 "recipes": found.recipes,
@@ -180,7 +188,7 @@ def _layers(
     valid: Rows,
     reference: np.ndarray,
     options: QuantizerOptions,
-) -> list[dict[str, Any]]:
+) -> list[LayerDrop]:
     """What 8 bits cost in each layer alone."""
     progress.doing("quantizing one layer at a time")
     labels = labels_of(spec, valid)
@@ -189,7 +197,7 @@ def _layers(
         predictions = Predictor(spec, TFLiteRunner(content)).predict_inputs(valid.inputs)
         return comparison.drop(spec.task, labels, reference, predictions).to_dict()
 
-    found = sensitivity(
+    return sensitivity(
         job,
         spec,
         shape,
@@ -198,7 +206,14 @@ def _layers(
         memory_mb=options.memory_mb,
         workers=os.cpu_count() or 1,
     )
-    return [layer.to_dict() for layer in found]
+
+
+def _sensitive(layers: list[LayerDrop], max_drop: float) -> tuple[str, ...]:
+    """Layers that the search may leave in float: alone each may lose more than an equal share
+    of the bound. The last layer is float wherever layers compute in integers."""
+    if not layers:
+        return ()
+    return tuple(n for n in least_tolerant(layers, max_drop / len(layers)) if n != LAST)
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
@@ -249,7 +264,7 @@ def write_rows(
         **{
             f"{name}:{key}": getattr(part, key)
             for name, part in (("train", train), ("eval", valid))
-            for key in ("numeric", "ids", "labels")
+            for key in ("numeric", "ids", "labels", *(("image",) if spec.image else ()))
         },
         **{f"input:{name}": x[picked] for name, x in by_tensor(spec, train.inputs).items()},
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from custom_components.tflite_quantizer import edge
 from custom_components.tflite_quantizer.recipe import Recipe
+from custom_components.tflite_quantizer.sensitivity import layers
 from models.options import NetworkOptions
 from models.spec import ModelSpec
 
@@ -26,13 +28,25 @@ def reason_to_skip(
     """
     for cause in (
         _needs_rows(recipe, train_rows),
-        _needs_hidden(recipe, options),
+        _needs_hidden(recipe, spec, options),
         _needs_width(recipe, spec, options),
         _needs_float_preprocessing(recipe, spec),
         _needs_categories(recipe, spec, options),
+        _needs_layers(recipe, spec, options),
     ):
         if cause:
             return f"SKIPPED: {recipe.name} needs {cause}."
+    return edge.reason_to_skip(recipe)
+
+
+def _needs_layers(recipe: Recipe, spec: ModelSpec, options: NetworkOptions) -> str | None:
+    known = layers(spec, options)
+    unknown = [name for name in recipe.float_layers if name not in known]
+    if unknown:
+        return f"the layer `{unknown[0]}`, which is to stay float; there are {', '.join(known)}"
+    hidden = {name for name in known if name.startswith("hidden_")}
+    if recipe.activations != "float" and hidden and hidden <= set(recipe.float_layers):
+        return "a hidden layer to compute in integers, and `float_layers` names all of them"
     return None
 
 
@@ -44,8 +58,9 @@ def _needs_rows(recipe: Recipe, rows: int) -> str | None:
     return None
 
 
-def _needs_hidden(recipe: Recipe, options: NetworkOptions) -> str | None:
-    if options.hidden:
+def _needs_hidden(recipe: Recipe, spec: ModelSpec, options: NetworkOptions) -> str | None:
+    blocks = recipe.sparsity is not None and recipe.sparsity.pattern == "block"
+    if options.hidden or spec.image and not blocks:
         return None
     for does, what in (
         (recipe.sparsity, "to prune"),
@@ -62,8 +77,10 @@ def _needs_hidden(recipe: Recipe, options: NetworkOptions) -> str | None:
 
 def _needs_width(recipe: Recipe, spec: ModelSpec, options: NetworkOptions) -> str | None:
     """Layers large enough for the pattern."""
-    shapes = _hidden_shapes(spec, options)
     sparsity, clustering = recipe.sparsity, recipe.clustering
+    shapes = _hidden_shapes(spec, options)
+    if spec.image and not (sparsity and sparsity.pattern != "unstructured"):
+        shapes = [*_convolution_shapes(spec, options), *shapes]
     for number, (inputs, units) in enumerate(shapes, 1):
         where = f"hidden layer {number} has {inputs} x {units} weights"
         if sparsity and sparsity.pattern == "m_by_n" and inputs < sparsity.n:
@@ -82,14 +99,25 @@ def _hidden_shapes(spec: ModelSpec, options: NetworkOptions) -> list[tuple[int, 
     from_numbers = len(spec.numeric)
     if options.frequencies and spec.numeric:
         from_numbers += 8 * len(spec.numeric)
+    if spec.image:
+        from_numbers += options.blocks(spec.image.height, spec.image.width)[-1]
     widths = [from_numbers + len(spec.categorical) * options.embedding, *options.hidden]
     return list(zip(widths, widths[1:], strict=False))
+
+
+def _convolution_shapes(spec: ModelSpec, options: NetworkOptions) -> list[tuple[int, int]]:
+    """Inputs and filters of each convolution over all channels; the depthwise ones stay whole."""
+    filters = options.blocks(spec.image.height, spec.image.width)
+    under = 9 if options.convolution == "full" else 1
+    first = (9 * spec.image.channels, filters[0])
+    return [first, *((under * a, b) for a, b in zip(filters, filters[1:], strict=False))]
 
 
 def _needs_float_preprocessing(recipe: Recipe, spec: ModelSpec) -> str | None:
     if recipe.activations != "int16":
         return None
-    numbers = [f.name for f in spec.features if getattr(f, "dtype", "real") != "string"]
+    integers = [f for f in spec.categorical if f.dtype != "string"]
+    numbers = [f.name for f in (*spec.numeric, *integers)]
     if not numbers:
         return None
     return (

@@ -55,7 +55,7 @@ class QuantizerOptions(Options):
     sensitivity: bool = Field(
         False,
         description="Also quantize one layer at a time and show which of them bears 8 bits; costs "
-        "a conversion for each layer.",
+        "a conversion for each layer. A search then tries to leave the worst in float.",
     )
     representative_rows: Annotated[int, Field(ge=1)] = Field(
         1000, description="Train rows that calibrate post-training int8."

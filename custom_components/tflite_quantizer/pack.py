@@ -88,7 +88,7 @@ class SharingBuilder(flatbuffers.Builder):
 
 
 def pack(model: Any) -> bytes:
-    """The file of a model object (`tensorflow.lite`'s generated `ModelT`)."""
+    """The file of a model object (LiteRT's generated `ModelT`)."""
     builder = SharingBuilder()
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return bytes(builder.Output())

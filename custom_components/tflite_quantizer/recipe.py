@@ -86,12 +86,28 @@ class Tables:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Edge:
+    """Dense weights are quantized by ai-edge-quantizer, in an environment of its own (`edge.py`).
+
+    Attributes:
+      compute: `dynamic`: activations in 8 bits too, at run time; `weight_only`: the
+        weights are widened to float before use.
+      block: Of `dynamic` in 4 bits: one scale for so many weights of a row, where the
+        layer's inputs are a multiple of it; one for each output elsewhere. None: one
+        for each output everywhere.
+    """
+
+    compute: Literal["dynamic", "weight_only"] = "dynamic"
+    block: Literal[32, 64, 128, 256] | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """How to turn a float network into a TFLite file.
 
     Attributes:
       name: Unique, lower snake case.
-      weights: Type the weights are stored in.
+      weights: Type the weights are stored in. `int4` needs `edge`; tables have 8 bits then.
       activations: `int8` and `int16` compute the dense layers in integers.
       ranges: Where the activations' ranges come from: nothing, representative
         rows after training, or fine-tuning with simulated quantization.
@@ -102,13 +118,16 @@ class Recipe:
       least_elements: With `weights: int8`, dense weights and tables that the converter
         left in float are stored in 8 bits from this many elements on. The converter's
         own limit is 1,024, which leaves a small network as it was; None means that one.
+      edge: Who quantizes the dense weights; None for the converter and `slim.py`.
+      float_layers: That stay in float, by name: `embedding`, `hidden_1` and so on, `logits`.
+        `sensitivity` says which deserve it.
       slim: Take out what no interpreter reads: names, metadata, empty buffers,
         repeated constants. Answers do not change. With `float16`, constants of the
         preprocessing keep 32 bits, which the converter alone does not see to.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    weights: Literal["float32", "float16", "int8"]
+    weights: Literal["float32", "float16", "int8", "int4"]
     activations: Literal["float", "int8", "int16"] = "float"
     ranges: Literal["none", "representative", "aware"] = "none"
     summary: str = ""
@@ -117,6 +136,8 @@ class Recipe:
     tables: Tables = Tables()
     least_elements: Count | None = None
     slim: bool = True
+    edge: Edge | None = None
+    float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         integers = self.activations != "float"
@@ -131,6 +152,19 @@ class Recipe:
             )
         if self.activations == "int16" and self.ranges == "aware":
             raise ValueError("activations in int16 are calibrated: `ranges: representative`")
+        self._check_edge()
+        if self.float_layers and not self.slim:
+            raise ValueError("`float_layers` needs `slim`, which quantizes the others")
+
+    def _check_edge(self) -> None:
+        if self.edge is None:
+            if self.weights == "int4":
+                raise ValueError("weights in int4 need `edge`: the converter knows none")
+            return
+        if self.weights not in ("int8", "int4") or self.activations != "float":
+            raise ValueError("`edge` is for weights in int8 or int4 and activations in float")
+        if self.edge.block and (self.edge.compute, self.weights) != ("dynamic", "int4"):
+            raise ValueError("`edge.block` is for weights in int4 that are computed dynamically")
 
     @property
     def fine_tunes(self) -> bool:

@@ -19,11 +19,21 @@ from typing import Any
 import pydantic
 
 from custom_components.tflite_quantizer.builtin import RECIPES
-from custom_components.tflite_quantizer.recipe import Clustering, Recipe, Sparsity, Tables
+from custom_components.tflite_quantizer.recipe import Clustering, Edge, Recipe, Sparsity, Tables
 from models.errors import ConfigError
 from models.text import did_you_mean
 
-__all__ = ["Clustering", "Recipe", "Sparsity", "Tables", "from_dict", "get", "names", "register"]
+__all__ = [
+    "Clustering",
+    "Edge",
+    "Recipe",
+    "Sparsity",
+    "Tables",
+    "from_dict",
+    "get",
+    "names",
+    "register",
+]
 
 _ADAPTER: pydantic.TypeAdapter[Recipe] = pydantic.TypeAdapter(Recipe)
 _REGISTRY: dict[str, Recipe] = {}
@@ -55,9 +65,12 @@ def from_dict(fields: Mapping[str, Any]) -> Recipe:
 def _problem(found: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in found["loc"])
     if found["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        owner = {"sparsity": Sparsity, "clustering": Clustering, "tables": Tables}.get(
-            str(found["loc"][0]) if len(found["loc"]) > 1 else "", Recipe
-        )
+        owner = {
+            "sparsity": Sparsity,
+            "clustering": Clustering,
+            "tables": Tables,
+            "edge": Edge,
+        }.get(str(found["loc"][0]) if len(found["loc"]) > 1 else "", Recipe)
         known = [f.name for f in dataclasses.fields(owner)]
         return f"unknown key `{key}`.{did_you_mean(str(found['loc'][-1]), known)}".rstrip(".")
     text = found["msg"].removeprefix("Value error, ")

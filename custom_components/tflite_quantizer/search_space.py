@@ -5,23 +5,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from custom_components.tflite_quantizer import builtin, trials
-from custom_components.tflite_quantizer.recipe import Clustering, Recipe, Sparsity, Tables
+from custom_components.tflite_quantizer.recipe import Clustering, Edge, Recipe, Sparsity, Tables
 from custom_components.tflite_quantizer.search_options import Objective
 from models.options import NetworkOptions
 from models.spec import RESERVED_IDS, ModelSpec
 
 #: How weights and activations are stored and computed, by the name of the plain recipe.
-PRECISIONS: dict[str, dict[str, str]] = {
+PRECISIONS: dict[str, dict[str, Any]] = {
     "float16": {"weights": "float16"},
     "dynamic_range": {"weights": "int8"},
     "int8_ptq": {"weights": "int8", "activations": "int8", "ranges": "representative"},
     "int8_qat": {"weights": "int8", "activations": "int8", "ranges": "aware"},
+}
+#: The same for those that need an environment of their own (`edge.py`).
+EDGE_PRECISIONS: dict[str, dict[str, Any]] = {
+    "edge_dynamic_int4": {"weights": "int4", "edge": Edge("dynamic")},
 }
 LEAST_ELEMENTS = (None, 256, 64, 16)
 COVERAGES = (1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.6)
@@ -42,10 +46,11 @@ class Space:
     A point is the position of a level on every axis, in the order of `axes`.
 
     Attributes:
-      precisions: Keys of `PRECISIONS`.
+      precisions: Keys of `PRECISIONS` and `EDGE_PRECISIONS`.
       least_elements, coverages, widths: As in `Recipe` and `Tables`.
       shares: Of zeros (`Sparsity`, unstructured and polynomial); None for no pruning.
       clusters: As in `Clustering`; None for none.
+      float_layers: As in `Recipe`, where weights are in 8 bits or fewer.
     """
 
     precisions: tuple[str, ...] = tuple(PRECISIONS)
@@ -54,6 +59,7 @@ class Space:
     widths: tuple[int | None, ...] = (None,)
     shares: tuple[float | None, ...] = (None,)
     clusters: tuple[int | None, ...] = (None,)
+    float_layers: tuple[tuple[str, ...], ...] = ((),)
 
     @classmethod
     def of(
@@ -62,6 +68,8 @@ class Space:
         network: NetworkOptions,
         objective: Objective = "bytes",
         ids: np.ndarray | None = None,
+        sensitive: Sequence[str] = (),
+        edge: bool = False,
     ) -> Space:
         """The space for one network, without what cannot help.
 
@@ -73,16 +81,21 @@ class Space:
           objective: Of the search.
           ids: Of train, `[n, categorical features]`, to tell which coverages keep the same
             values; without them all are taken for different.
+          sensitive: Layers that bear 8 bits badly, the worst first (`least_tolerant`): the
+            worst alone may stay float, or the worst two, and so on.
+          edge: Whether there is an environment for `EDGE_PRECISIONS`.
         """
         width = network.embedding
         narrower = {3 * width // 4, width // 2, width // 4, 1} - {0, width}
         compressed = objective == "gzip" and bool(network.hidden)
+        precisions = (*PRECISIONS, *(EDGE_PRECISIONS if edge else ()))
         return cls(
-            precisions=tuple(PRECISIONS) if network.hidden else ("float16", "dynamic_range"),
+            precisions=precisions if network.hidden else ("float16", "dynamic_range"),
             coverages=_coverages(spec, ids),
             widths=(None, *sorted(narrower, reverse=True)) if spec.categorical else (None,),
             shares=SHARES if compressed else (None,),
             clusters=CLUSTERS if compressed else (None,),
+            float_layers=tuple(tuple(sensitive[:n]) for n in range(len(sensitive) + 1)),
         )
 
     @property
@@ -96,11 +109,13 @@ class Space:
             name: levels[position]
             for (name, levels), position in zip(self.axes.items(), point, strict=True)
         }
-        fields = PRECISIONS[level["precisions"]]
-        # Only 8-bit weights have a least number of elements.
-        least = level["least_elements"] if fields["weights"] == "int8" else None
+        fields = {**PRECISIONS, **EDGE_PRECISIONS}[level["precisions"]]
+        # Only weights in 8 bits or fewer have a least number of elements.
+        narrow = fields["weights"] in ("int8", "int4")
+        least = level["least_elements"] if narrow else None
         coverage, width = level["coverages"], level["widths"]
         share, clusters = level["shares"], level["clusters"]
+        float_layers = level["float_layers"] if narrow else ()
         parts = [level["precisions"]]
         plain = _PLAIN_LEAST[level["precisions"]]
         for letter, value, usual in (
@@ -109,6 +124,7 @@ class Space:
             ("w", width, None),
             ("s", share and f"{100 * share:g}".replace(".", "p"), None),
             ("k", clusters, None),
+            ("f_", "_".join(float_layers), ""),
         ):
             if value != usual:
                 parts.append(f"{letter}{value}")
@@ -120,6 +136,7 @@ class Space:
             clustering=None if clusters is None else Clustering(clusters),
             tables=Tables(coverage=coverage, width=width),
             least_elements=least,
+            float_layers=float_layers,
         )
         return _BUILTIN.get(trials.key(recipe), recipe)
 

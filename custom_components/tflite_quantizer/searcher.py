@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 
-from custom_components.tflite_quantizer import needs, quality, trials
+from custom_components.tflite_quantizer import edge, needs, quality, trials
 from custom_components.tflite_quantizer.maker import Maker
 from custom_components.tflite_quantizer.options import QuantizerOptions
 from custom_components.tflite_quantizer.search import Found, search
@@ -32,6 +33,7 @@ def find(
     reference: np.ndarray,
     output: str,
     seed: int,
+    sensitive: Sequence[str] = (),
 ) -> Found:
     """Searches as `options.search` says.
 
@@ -44,6 +46,7 @@ def find(
       reference: The float student's answers on eval, `[n, units]`.
       output: Folder of the `variants` artifact.
       seed: Of fine-tuning.
+      sensitive: Layers that bear 8 bits badly, the worst first.
     """
     wanted, limits = options.search, options.limits()
     timed = wanted.objective == "latency" or limits.max_latency_us is not None
@@ -72,7 +75,14 @@ def find(
             timed=timed,
         )
         return search(
-            Space.of(spec, shape, wanted.objective, train.ids),
+            Space.of(
+                spec,
+                shape,
+                wanted.objective,
+                train.ids,
+                sensitive,
+                edge=edge.version() is not None,
+            ),
             maker,
             limits,
             wanted,

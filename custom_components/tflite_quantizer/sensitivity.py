@@ -18,6 +18,8 @@ from models.options import NetworkOptions
 from models.spec import ModelSpec
 
 TABLE, LAST = "embedding", "logits"
+#: Of a network of images; they stay float while dense layers are looked at.
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "MEAN")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,22 @@ def layers(spec: ModelSpec, network: NetworkOptions) -> tuple[str, ...]:
     """Names of what can be quantized, in the order in which it computes."""
     table = (TABLE,) if spec.categorical else ()
     return (*table, *(f"hidden_{i + 1}" for i in range(len(network.hidden))), LAST)
+
+
+def places(
+    spec: ModelSpec, network: NetworkOptions, names: Sequence[str]
+) -> tuple[int | None, ...]:
+    """Where layers are among the dense ones, in the order in which they compute; None: the table.
+
+    Raises:
+      ValueError: there is no such layer.
+    """
+    known = layers(spec, network)
+    dense = [name for name in known if name != TABLE]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no layer `{name}`; there are {', '.join(known)}")
+    return tuple(None if name == TABLE else dense.index(name) for name in names)
 
 
 def sensitivity(
@@ -119,7 +137,12 @@ def sensitivity(
 
 
 def least_tolerant(found: Sequence[LayerDrop], max_drop: float) -> tuple[str, ...]:
-    """Layers that should stay float: alone, each may lose more than the bound; the worst first."""
+    """Layers that should stay float: alone, each may lose more than the bound; the worst first.
+
+    Args:
+      found: Of `sensitivity`.
+      max_drop: The bound; a share of it finds layers that only together lose too much.
+    """
     over = [d for d in found if d.quality and not _within(d, max_drop)]
     return tuple(d.layer for d in sorted(over, key=lambda d: -_high(d)))
 
@@ -163,10 +186,10 @@ def _with_one_layer(serving: Any, asked: LayerJob, rows: dict[str, Any]) -> byte
         plain = converter.convert()
         if asked.layer is None:
             return plain
-        dense = _dense_outputs(plain)
+        dense = [name for name, _ in dense_layers(plain)]
         if asked.position is not None:
             del dense[asked.position]
-        operations = set(convert._FLOAT_OPERATIONS) - (
+        operations = {*convert._FLOAT_OPERATIONS, *_CONVOLUTIONS} - (
             {"GATHER"} if asked.layer == TABLE else set()
         )
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -181,14 +204,21 @@ def _with_one_layer(serving: Any, asked: LayerJob, rows: dict[str, Any]) -> byte
         return debugger.get_nondebug_quantized_model()
 
 
-def _dense_outputs(model: bytes) -> list[str]:
-    """Names of what each dense layer writes, in the order in which they compute."""
+def dense_layers(model: bytes) -> list[tuple[str, tuple[int, ...]]]:
+    """Of each dense layer, in the order in which they compute: what it writes, its weights' shape.
+
+    Args:
+      model: A file as the converter wrote it, names included.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model)
-    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     return [
-        names[operation["outputs"][0]]
+        (
+            tensors[operation["outputs"][0]]["name"],
+            tuple(int(n) for n in tensors[operation["inputs"][1]]["shape"]),
+        )
         for operation in interpreter._get_ops_details()
         if operation["op_name"] == "FULLY_CONNECTED"
     ]

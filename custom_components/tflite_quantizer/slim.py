@@ -7,11 +7,11 @@ value by value.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
+from ai_edge_litert import schema_py_generated as schema
 
 from custom_components.tflite_quantizer.pack import pack
 
@@ -27,6 +27,7 @@ def slim(
     content: bytes,
     weights: Literal["float32", "float16", "int8"] = "float32",
     least_elements: int = 1,
+    float_layers: Collection[int | None] = (),
 ) -> bytes:
     """The same model in fewer bytes.
 
@@ -35,17 +36,21 @@ def slim(
       weights: How float weights of dense layers and tables are stored; constants of
         the preprocessing stay as they are.
       least_elements: Smaller ones stay float.
+      float_layers: What stays float whatever its size: places among the dense layers, in
+        the order in which they compute; None is the embedding table.
     """
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    # LiteRT's schema and not TensorFlow's, which may be older and lose what it does not know.
+    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
     for graph in model.subgraphs:
         graph.inputs, graph.outputs = _indices(graph.inputs), _indices(graph.outputs)
         for operator in graph.operators:
             operator.inputs = _indices(operator.inputs)
             operator.outputs = _indices(operator.outputs)
+        kept = _operators_of(model, graph, float_layers)
         if weights == "int8":
-            _to_int8(model, graph, least_elements)
+            _to_int8(model, graph, least_elements, kept)
         elif weights == "float16":
-            _to_float16(model, graph, least_elements)
+            _to_float16(model, graph, least_elements, kept)
     _forget(model)
     for graph in model.subgraphs:
         _merge_constants(model, graph)
@@ -63,7 +68,8 @@ def _forget(model: Any) -> None:
         outside = {*graph.inputs, *graph.outputs}
         for index, tensor in enumerate(graph.tensors):
             tensor.name = None
-            if tensor.quantization is not None and tensor.quantization.scale is None:
+            quantization = tensor.quantization
+            if quantization is not None and quantization.scale is None and not _blocks(tensor):
                 tensor.quantization = None
             if index not in outside:
                 tensor.shapeSignature = None
@@ -74,6 +80,12 @@ def _forget(model: Any) -> None:
 def _indices(vector: Any) -> list[int]:
     """A vector of the file as a list; an empty one may be absent."""
     return [] if vector is None else [int(i) for i in vector]
+
+
+def _blocks(tensor: Any) -> Any | None:
+    """Of weights with a scale for every block: which tensors hold scales and zero points."""
+    details = tensor.quantization and tensor.quantization.details
+    return details if isinstance(details, schema.BlockwiseQuantizationT) else None
 
 
 def _data(model: Any, tensor: Any) -> bytes:
@@ -95,10 +107,18 @@ def _merge_constants(model: Any, graph: Any) -> None:
     for operator in graph.operators:
         operator.inputs = [target[i] if i >= 0 else i for i in operator.inputs]
         used.update(i for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    for blocks in filter(None, (_blocks(graph.tensors[i]) for i in tuple(used))):
+        blocks.scales = target[blocks.scales]
+        used.add(blocks.scales)
+        if blocks.zeroPoints > 0:
+            used.add(blocks.zeroPoints)
     order = sorted(used)
     place = {old: new for new, old in enumerate(order)}
     place[-1] = -1
     graph.tensors = [graph.tensors[i] for i in order]
+    for blocks in filter(None, map(_blocks, graph.tensors)):
+        blocks.scales = place[blocks.scales]
+        blocks.zeroPoints = place[blocks.zeroPoints] if blocks.zeroPoints > 0 else -1
     graph.inputs = [place[i] for i in graph.inputs]
     graph.outputs = [place[i] for i in graph.outputs]
     for operator in graph.operators:
@@ -125,7 +145,21 @@ def _keep_used_buffers(model: Any) -> None:
     model.buffers = buffers
 
 
-def _to_int8(model: Any, graph: Any, least: int) -> None:
+def _operators_of(model: Any, graph: Any, layers: Collection[int | None]) -> list[Any]:
+    """The operators that compute these layers."""
+    found, dense = [], 0
+    for operator in graph.operators:
+        code = _code(model, operator)
+        if code == _OPERATOR.FULLY_CONNECTED:
+            if dense in layers:
+                found.append(operator)
+            dense += 1
+        elif code == _OPERATOR.GATHER and None in layers:
+            found.append(operator)
+    return found
+
+
+def _to_int8(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
     """Dense weights and tables in 8 bits, one scale each.
 
     The converter's own dynamic-range quantization starts at 1,024 elements.
@@ -133,7 +167,7 @@ def _to_int8(model: Any, graph: Any, least: int) -> None:
     operators = []
     for operator in graph.operators:
         operators.append(operator)
-        operand = _weights_of(model, graph, operator, least)
+        operand = None if operator in kept else _weights_of(model, graph, operator, least)
         if operand is None:
             continue
         code = _code(model, operator)
@@ -153,7 +187,7 @@ def _to_int8(model: Any, graph: Any, least: int) -> None:
     graph.operators = operators
 
 
-def _to_float16(model: Any, graph: Any, least: int) -> None:
+def _to_float16(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
     """Dense weights and tables in 16 bits, widened where they are used.
 
     The converter would do the same to the constants of the preprocessing, where
@@ -161,7 +195,7 @@ def _to_float16(model: Any, graph: Any, least: int) -> None:
     """
     operators, widened = [], {}
     for operator in graph.operators:
-        operand = _weights_of(model, graph, operator, least)
+        operand = None if operator in kept else _weights_of(model, graph, operator, least)
         if operand is not None:
             source = operator.inputs[operand]
             if source not in widened:

@@ -17,6 +17,9 @@ from models.rows import Rows
 from models.spec import ModelSpec
 
 LEARNING_RATE = 1e-3
+#: Fine-tuning of a network of convolutions takes so many steps at least: its ranges and its
+#: normalisation settle slowly, and there are few images often.
+LEAST_IMAGE_STEPS = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +71,26 @@ class Student:
             preprocessor = Preprocessor(self.spec, direct=self.layout == "direct")
         return Serving(self.contract, network or self.network, preprocessor)
 
+    def passes(self, steps: int) -> int:
+        """Passes over train that make so many steps; of a table's network, one."""
+        if not self.spec.image:
+            return 1
+        each = training.Schedule.of(self.options, len(self.train), 1).steps
+        return -(-steps // each)
+
+    def repeated(self, steps: int) -> Student:
+        """With its train rows several times over, so that a pass takes about so many steps."""
+        times = self.passes(steps)
+        if times == 1:
+            return self
+        index = np.tile(np.arange(len(self.train)), times)
+        return self.replace(train=self.train.take(index), logits=self.logits[index])
+
     def fine_tune(
         self, network: tf_keras.Model, name: str, epochs: int | None = None
     ) -> tf_keras.Model:
         """Trains the network in place on the float network's answers and keeps its best epoch."""
-        epochs = epochs or self.epochs
+        epochs = epochs or max(self.epochs, self.passes(LEAST_IMAGE_STEPS))
         training.fit(
             network,
             self.spec,

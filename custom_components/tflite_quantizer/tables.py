@@ -26,7 +26,7 @@ from models.spec import (
 
 #: What a look-up table costs in the file beside its numbers: an operation and its tensors.
 _LOOKUP_BYTES = 150
-_WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+_WEIGHT_BYTES = {"float32": 4, "float16": 2, "int8": 1, "int4": 1}  # tables have 8 bits
 
 
 def reduce(student: Student, recipe: Recipe) -> Student:

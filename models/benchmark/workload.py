@@ -10,7 +10,7 @@ import numpy as np
 
 from models.benchmark.session import InputTensor, Session
 from models.errors import FlywheelError
-from models.spec import CategoricalFeature, ModelSpec
+from models.spec import CategoricalFeature, ImageFeature, ModelSpec
 
 #: Different rows that the single-row calls go through in turn.
 SINGLE_ROWS = 40
@@ -80,12 +80,16 @@ def from_spec(path: str | os.PathLike[str], spec: ModelSpec, batch: int, seed: i
     """A workload of rows drawn from a Flywheel model's contract.
 
     Numbers lie in the range seen in training, categories are known ones, and about one cell
-    in twenty is missing.
+    in twenty is missing. Pictures are noise.
     """
     rng = np.random.default_rng(seed)
     size = max(batch, SINGLE_ROWS)
     inputs: dict[str, np.ndarray] = {}
     for feature in spec.features:
+        if isinstance(feature, ImageFeature):
+            pixels = rng.integers(0, 256, (size, *feature.shape), np.uint8)
+            inputs[spec.tensors[feature.name]] = pixels
+            continue
         missing = rng.random(size) < 0.05
         if isinstance(feature, CategoricalFeature):
             words = feature.vocabulary or ("0" if feature.dtype == "integer" else "",)

@@ -1,4 +1,4 @@
-"""`flywheel init`: from a table to a config file."""
+"""`flywheel init`: from data to a config file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def init(
         str,
         typer.Argument(
             metavar="DATA",
-            help="CSV, Parquet or TFRecord: file, folder or glob; or `demo:chicago-taxi`, "
-            "`demo:nyc-flights`.",
+            help="CSV, Parquet or TFRecord: file, folder or glob; a folder of images with a "
+            "sub-folder per class; or `demo:chicago-taxi`, `demo:nyc-flights`, `demo:digits`.",
         ),
     ],
     label: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
@@ -32,12 +32,13 @@ def init(
     debug: DebugOption = False,
 ) -> None:
     """Look at the data, guess label, task and feature kinds, say why, write the config."""
+    from custom_components.example_gen.options import ImageOptions
     from custom_components.example_gen.reader import open_dataset
     from models.errors import ConfigError
     from pipeline import config as config_module
     from pipeline.cli.output import emit_json, out
     from pipeline.demos import DEMOS
-    from pipeline.guess import guess, look
+    from pipeline.guess import guess, guess_images, look
     from pipeline.starter import starter_config
 
     if output.exists() and not force:
@@ -50,10 +51,18 @@ def init(
     if demo and label is not None:
         demo = None
     dataset = open_dataset(
-        data, derived=(demo or {}).get("derive"), max_rows=None if demo else _ROWS
+        data,
+        derived=(demo or {}).get("derive"),
+        max_rows=None if demo or pathlib.Path(data).is_dir() else _ROWS,
+        image=ImageOptions(),
     )
-    table = dataset.table()
-    guessed = guess(look(table), label or (demo or {}).get("label"))
+    label = label or (demo or {}).get("label")
+    if dataset.image:
+        table = dataset.table(set(dataset.schema.names) - set(dataset.picture_names))
+        guessed = guess_images(table, dataset.image, dataset.picture_names[1:], dataset.size, label)
+    else:
+        table = dataset.table()
+        guessed = guess(look(table), label)
     name = (demo or {}).get("name") or _name(data)
     text = starter_config(name, _relative(data, output), guessed, demo, table.num_rows)
     import yaml
@@ -74,7 +83,8 @@ def init(
         return
     by_kind = {
         kind: [n for n, k in kinds.items() if k == kind]
-        for kind in ("numeric", "categorical", "ignore")
+        for kind in ("image", "numeric", "categorical", "ignore")
+        if kind != "image" or dataset.image
     }
     why = demo["question"] if demo else guessed.task_why
     out.print(f"label        [bold]{guessed.label}[/]  [dim]{why}[/]")

@@ -99,8 +99,11 @@ def show(
         "label": spec.label,
         "classes": list(spec.classes),
         "inputs": {
-            spec.tensors[f.name]: "string" if getattr(f, "dtype", "") == "string" else "float32"
-            for f in spec.features
+            **{
+                spec.tensors[f.name]: "string" if getattr(f, "dtype", "") == "string" else "float32"
+                for f in (*spec.numeric, *spec.categorical)
+            },
+            **({spec.tensors[spec.image.name]: spec.image.words} if spec.image else {}),
         },
         "output": spec.output,
         "history": [entry for entry in registry.history() if entry["to"] == name],

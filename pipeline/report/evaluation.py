@@ -48,6 +48,7 @@ def section(inputs: Inputs) -> dict[str, Any]:
         "confusion": _confusion(verdict),
         "notes": [r for r in verdict.get("reasons") or [] if r.get("severity") in ("warn", "info")],
         "engine": verdict.get("engine") or {},
+        "pictures": inputs.files["pictures"],
     }
 
 

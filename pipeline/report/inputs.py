@@ -30,10 +30,11 @@ _FILES = {
     "variants": ("TFLiteQuantizer", "variants", "variants.json"),
     "trials": ("TFLiteQuantizer", "variants", "trials.json"),
     "evaluation": ("Evaluator", "evaluation", "verdict.json"),
+    "pictures": ("Evaluator", "evaluation", "pictures.json"),
     "push": ("Pusher", "pushed_model", "push.json"),
 }
-#: Written only when something was pushed, or searched for.
-_OPTIONAL = ("push.json", "trials.json")
+#: Written only when something was pushed, or searched for, or when there are images.
+_OPTIONAL = ("push.json", "trials.json", "pictures.json")
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-")
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.report import charts, words
+from pipeline.report import charts, layers, words
 from pipeline.report.inputs import Inputs
+from pipeline.report.recommendation import recommendation
+from pipeline.report.waterfall import picture, waterfall
 
 TEACHER = "teacher float32"
 _SHAPES = {"shipped": "circle", "eligible": "circle", "rejected": "diamond"}
@@ -35,12 +37,18 @@ def section(inputs: Inputs) -> dict[str, Any]:
         overall = (row.get("quality") or {}).get("overall") or {}
         row["loss"] = _interval(overall)
         row["worst"] = _worst(row)
+        row["calibration"] = (row.get("quality") or {}).get("calibration") or {}
         row["summary"] = ((report.get("recipes") or {}).get(row.get("recipe")) or {}).get("summary")
     trials = _trials(inputs.files["trials"].get("trials") or [], student)
+    bought = waterfall(report)
     return {
+        "recommendation": recommendation(report, inputs.state, inputs.reasons),
+        "waterfall": {**bought.to_dict(), "picture": picture(bought, metric)},
         "layers": [
             {**x, "loss": _interval(x.get("quality") or {})} for x in report.get("layers") or []
         ],
+        "layers_picture": layers.picture(report.get("layers") or [], drop, metric),
+        "sensitive": report.get("sensitive") or [],
         "search": {**(report.get("search") or {}), "trials": trials} if trials else {},
         "metric": metric,
         "max_drop": drop,

@@ -122,7 +122,7 @@ def test_trials_of_a_search_are_drawn_and_listed(tmp_path):
 
 def test_pareto_draws_every_variant_the_limit_and_what_fell_below(pushed):
     _, page = pushed
-    for picture in page.find(id="variants").find_all("svg", class_="plot"):
+    for picture in page.find(id="variants").find(class_="plots").find_all("svg", class_="plot"):
         drawn = {n.text for n in picture.find_all("text")}
         assert {"float32", "int8_qat", "teacher float32", "int8_ptq (below)"} <= drawn
         assert "least allowed 0.9421" in drawn

@@ -1,0 +1,65 @@
+"""From a wish for a new model to one run of it: brakes, then the backend."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from cloud_functions import brakes
+from cloud_functions.brakes import Asker, Decision, Override
+from cloud_functions.endpoint import Later
+from cloud_functions.ledger import Ledger, utc_now
+from cloud_functions.settings import Settings
+from cloud_functions.submit import Job, submitter
+
+
+def start(
+    settings: Settings,
+    ledger: Ledger,
+    job: Job,
+    asker: Asker,
+    override: Override | None = None,
+) -> dict[str, Any]:
+    """Asks the brakes and starts the run.
+
+    Returns:
+      `state`: `started`, `known` or `refused`; with the job, and where it is or why not.
+
+    Raises:
+      Later: data that arrived waits for the brakes; an alert comes again by itself.
+    """
+    backend = submitter(settings)
+    decision = _ask(settings, ledger, job, asker, override)
+    if decision.code == "IN_FLIGHT":
+        # It may have ended without a word reaching us.
+        ended = backend.ended(decision.in_flight)
+        if ended is not None:
+            brakes.finish(ledger, job.model, decision.in_flight, ended, utc_now())
+            decision = _ask(settings, ledger, job, asker, override)
+    if decision.state == "refused":
+        if asker == "data":
+            raise Later(decision.retry_seconds, decision.message)
+        return {"state": "refused", "job": job.id, **_said(decision)}
+    if decision.state == "known":
+        return {"state": "known", "job": job.id, **_said(decision)}
+    return {"state": "started", "job": job.id, "where": backend.submit(job)}
+
+
+def _ask(
+    settings: Settings, ledger: Ledger, job: Job, asker: Asker, override: Override | None
+) -> Decision:
+    return brakes.ask(
+        ledger,
+        job.model,
+        job.id,
+        asker=asker,
+        why=job.why,
+        options=settings.automation.brakes,
+        now=utc_now(),
+        override=override,
+    )
+
+
+def _said(decision: Decision) -> dict[str, Any]:
+    said = dataclasses.asdict(decision)
+    return {key: said[key] for key in ("code", "message") if said[key]}

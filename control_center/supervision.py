@@ -1,0 +1,122 @@
+"""Starting, finding and stopping runs from the web process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import psutil
+
+from control_center.runs_index import RunsIndex
+from models.errors import ConfigError, FlywheelError
+from pipeline import config as config_module
+from pipeline.config import Config
+from pipeline.workspace import Workspace
+
+_START_SECONDS = 60
+_STOP_SECONDS = 15
+
+
+def start(config: Config, *, user: str, resumes: str | None = None) -> str:
+    """Starts a run that outlives this process.
+
+    Args:
+      config: Checked config, paths absolute.
+      user: Who starts it.
+      resumes: The run it goes on from.
+
+    Returns:
+      The run's id.
+
+    Raises:
+      FlywheelError: ALREADY_RUNNING, naming the run; NOT_STARTED.
+    """
+    request = {
+        "config": config_module.dump(config),
+        "origin": {"user": user, "resumes": resumes, "by": "control center"},
+    }
+    code = pathlib.Path(__file__).resolve().parent.parent
+    path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
+    folder = Workspace(pathlib.Path(config.root)).root / "control_center"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "supervisor.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "control_center.supervisor"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+    timer = threading.Timer(_START_SECONDS, process.kill)
+    timer.start()
+    try:
+        process.stdin.write(json.dumps(request).encode())
+        process.stdin.close()
+        line = process.stdout.readline()
+    except OSError:
+        line = b""
+    finally:
+        timer.cancel()
+        process.stdout.close()
+    # It is our child until it ends: someone must take note when it does.
+    threading.Thread(target=process.wait, daemon=True).start()
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        raise FlywheelError(
+            "NOT_STARTED",
+            "The process that watches over the run ended before it could start it.",
+            next=f"What it said is in `{folder / 'supervisor.log'}`.",
+        ) from None
+    if "error" in answer:
+        error = answer["error"]
+        raise FlywheelError(
+            error["code"], error["message"], next=error["next"], cases=error["cases"]
+        )
+    return answer["run_id"]
+
+
+def cancel(index: RunsIndex, run_id: str) -> None:
+    """Asks a run to stop at once, and makes sure in the background.
+
+    Raises:
+      ConfigError: NOT_RUNNING.
+    """
+    pid = index.workers(fresh=True).get(run_id)
+    if pid is None:
+        raise ConfigError(
+            "NOT_RUNNING",
+            f"Run {run_id} is not running: there is nothing to cancel.",
+            next="Its page says how it ended.",
+        )
+    try:
+        process = psutil.Process(pid)
+        process.send_signal(signal.SIGTERM)
+    except psutil.NoSuchProcess:
+        return
+    threading.Thread(target=_make_sure, args=(process,), daemon=True).start()
+
+
+def _make_sure(process: psutil.Process) -> None:
+    try:
+        process.wait(_STOP_SECONDS)
+    except psutil.TimeoutExpired:
+        try:
+            os.killpg(os.getpgid(process.pid), signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def progress_of(index: RunsIndex, run_id: str) -> dict[str, Any]:
+    """What a running worker takes from the machine; empty when there is none."""
+    from control_center.supervisor import resident
+
+    pid = index.workers().get(run_id)
+    return {"memory_bytes": resident(pid)} if pid else {}

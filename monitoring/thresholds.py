@@ -1,0 +1,133 @@
+"""Thresholds for a deployed version, learnt from its reference once and kept beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+
+import numpy as np
+import pyarrow as pa
+
+from models import feeds
+from models.predictor import Predictor
+from monitoring.decisions.blocks import Blocks
+from monitoring.decisions.importance import importance
+from monitoring.decisions.learn import learn
+from monitoring.decisions.options import ThresholdOptions
+from monitoring.decisions.thresholds import Thresholds
+from monitoring.log_rows import FEATURE
+from monitoring.measure import LABEL, PREDICTION
+from monitoring.measures import features
+from monitoring.reference import NO_TIME, Reference
+from monitoring.shipped import features_of
+from monitoring.window_summary import flat, kind_of
+
+_IMPORTANCE_ROWS = 2000
+
+
+def learnt(
+    reference: Reference,
+    folder: pathlib.Path,
+    options: ThresholdOptions,
+    *,
+    window_blocks: int = 1,
+    cache: pathlib.Path | None = None,
+) -> Thresholds:
+    """Thresholds of every feature and of the prediction.
+
+    Args:
+      reference: Counts, and rows where there are any: whole days of timed rows make the null.
+        Without rows, the laws for independent rows are used with the reference's counts.
+      folder: The version's, to see what the model looks at.
+      options: The rate of false alarms, floors.
+      window_blocks: Days per window.
+      cache: Folder to keep them in.
+    """
+    place = None
+    if cache is not None:
+        given = json.dumps(
+            [reference.layout.key, reference.summary.rows, options.model_dump(), window_blocks]
+        )
+        place = cache / f"thresholds-{hashlib.sha256(given.encode()).hexdigest()[:16]}.json"
+        if place.exists():
+            return Thresholds.from_dict(json.loads(place.read_text("utf-8")))
+    made = learn(
+        blocks_of(reference),
+        options,
+        window_blocks=window_blocks,
+        importance=importance_of(reference, folder),
+    )
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+        temporary.write_text(made.to_json(), encoding="utf-8")
+        os.replace(temporary, place)
+    return made
+
+
+def blocks_of(reference: Reference) -> Blocks:
+    """The reference as `monitoring/decisions` counts it: in the very cells of the measures."""
+    columns = {
+        name: features.column_of(name, counts)
+        for name, counts in reference.summary.features.items()
+        if name in (PREDICTION, LABEL) or not name.startswith("(")
+    }
+    sample = reference.sample
+    timed = sample is not None and _timed(sample)
+    held = {} if sample is None else set(sample.column_names)
+    if sample is not None and all(FEATURE + name in held for name in columns if name != PREDICTION):
+        arrays = {name: _column(reference, sample, name) for name in columns}
+        times = sample.column("time").cast(pa.int64()).to_numpy().astype("datetime64[us]")
+        return Blocks.of(
+            arrays,
+            {name: column.kind for name, column in columns.items()},
+            times if timed else None,
+            columns=tuple(columns.values()),
+        )
+    counts = {
+        name: features.cells_of(reference.summary.features[name])[None, :] for name in columns
+    }
+    nonzero = {
+        name: features.nonzero_of(reference.summary.features[name])[None, :]
+        for name, column in columns.items()
+        if column.mostly_zero
+    }
+    return Blocks(tuple(columns.values()), counts, nonzero, False)
+
+
+def importance_of(reference: Reference, folder: pathlib.Path) -> dict[str, float] | None:
+    """What the model looks at, from reference rows; None without them."""
+    if reference.sample is None or reference.spec.image is not None:
+        return None
+    step = max(len(reference.sample) // _IMPORTANCE_ROWS, 1)
+    rows = reference.sample.take(np.arange(0, len(reference.sample), step))
+    predictor = Predictor.load(folder)
+    inputs = feeds.encode(reference.spec, features_of(reference.spec, rows))
+    return importance(predictor.predict_inputs, inputs)
+
+
+def _timed(sample: pa.Table) -> bool:
+    first = sample.column("time").cast(pa.int64()).to_numpy()
+    return bool((first != NO_TIME.astype(np.int64)).any())
+
+
+def _column(reference: Reference, sample: pa.Table, name: str) -> np.ndarray:
+    if name == PREDICTION:
+        if kind_of(reference.spec, name) == "categorical":
+            return flat(sample.column("prediction")).to_numpy(zero_copy_only=False)
+        scores = flat(sample.column("score"))
+        return scores.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    if name == LABEL:
+        column = flat(sample.column("label"))
+        if kind_of(reference.spec, name) == "numeric":
+            return feeds.to_float(column, name).astype(np.float64)
+        return column.to_numpy(zero_copy_only=False)
+    column = flat(sample.column(FEATURE + name))
+    if kind_of(reference.spec, name) == "numeric":
+        values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+        cells = reference.layout.cells[name]
+        return values.astype(np.float32).astype(np.float64) if cells.single else values
+    return column.cast(pa.string()).to_numpy(zero_copy_only=False)

@@ -27,6 +27,8 @@ from models import feeds
 from models.registry import Registry
 from models.spec import ModelSpec
 from monitoring import estimate, measuring, prediction_log, reference, windows
+from monitoring.alerts.message import Severity
+from monitoring.alerts.options import Kind
 from monitoring.decisions.decide import decide
 from monitoring.decisions.finding import Finding
 from monitoring.decisions.thresholds import Thresholds
@@ -36,6 +38,7 @@ from monitoring.measures import multivariate
 from monitoring.measuring import Subject
 from monitoring.options import MonitoringOptions
 from monitoring.performance import Labels, scores_of
+from monitoring.reference import ReferenceRows
 from monitoring.store import Store
 from monitoring.store.windows import OPEN, FindingRow, MeasureRow, ReadFile, Window
 from monitoring.thresholds import learnt
@@ -45,25 +48,6 @@ from monitoring.windows import Read, Windows
 UTC = datetime.timezone.utc
 _HISTORY = 20
 _logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class ReferenceRows:
-    """Rows for what training statistics cannot tell.
-
-    Attributes:
-      open: Model's contract to what opens the rows.
-      source: For people.
-      key: Differs when the rows do.
-      replace: Whether they stand for the training statistics too (`monitoring.reference`).
-      times: When each row was.
-    """
-
-    open: Callable[[ModelSpec], reference.Rows]
-    source: str
-    key: str
-    replace: bool = False
-    times: reference.Times | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +96,7 @@ class Monitor:
       scope: Name of the pipeline.
       log: Folder of the prediction log; default: the options'.
       rows: Reference rows, if there are any.
+      severities: Kind of finding to severity, where it is not the usual one.
       progress: Told what is being done, for people.
     """
 
@@ -124,11 +109,12 @@ class Monitor:
         *,
         log: str | pathlib.Path | None = None,
         rows: ReferenceRows | None = None,
+        severities: Mapping[Kind, Severity] | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ):
         self.registry, self.options, self.store, self.scope = registry, options, store, scope
         self.log = pathlib.Path(log or options.log)
-        self._rows, self._progress = rows, progress
+        self._rows, self._progress, self._severities = rows, progress, severities
         self._subjects: dict[str, Subject | None] = {}
         self._thresholds: dict[str, Thresholds] = {}
         self._losses: dict[str, LossModel | None] = {}
@@ -190,13 +176,18 @@ class Monitor:
         if version not in self._thresholds:
             subject = self.subject(version)
             self._progress("learning thresholds from the reference")
-            days = max(windows.seconds(self.options.window.length) // 86_400, 1)
+            rows, options = self._rows, self.options.window
+            by_time = options.by == "time"
             self._thresholds[version] = learnt(
                 subject.reference,
                 subject.folder,
                 self.options.thresholds,
-                window_blocks=days if self.options.window.by == "time" else 1,
+                window_blocks=max(windows.seconds(options.length) // 86_400, 1) if by_time else 1,
+                window_rows=options.rows if options.by == "count" else None,
+                held_out=None if rows is None else rows.held_out,
+                times=None if rows is None or not by_time else rows.times,
                 cache=self._cache(version),
+                cache_key="" if rows is None else rows.key,
             )
         return self._thresholds[version]
 
@@ -305,7 +296,14 @@ class Monitor:
         )
         history = [self.measures(w.id) for w in alike[-_HISTORY:] if w.measured >= 0]
         judged = [m for m in found.measures if m.against in ("training", "none")]
-        findings = decide(judged, self.thresholds(version), history, self.options.thresholds)
+        findings = decide(
+            judged,
+            self.thresholds(version),
+            history,
+            self.options.thresholds,
+            severities=self._severities,
+            limits={"freshness_s": windows.seconds(self.options.freshness)},
+        )
         return self._keep(window, version, found.measures, findings, found.notes)
 
     def _keep(

@@ -55,6 +55,28 @@ Times = Callable[[pa.Table | pa.RecordBatch], "np.ndarray | None"]
 
 
 @dataclasses.dataclass(frozen=True)
+class ReferenceRows:
+    """Rows for what training statistics cannot tell.
+
+    Attributes:
+      open: Model's contract to what opens the rows.
+      source: For people.
+      key: Differs when the rows do.
+      replace: Whether they stand for the training statistics too (`monitoring.reference`).
+      times: When each row was.
+      held_out: Opens those that the model was not trained on, with their labels: what realised
+        performance is judged by. None: it is measured and not judged.
+    """
+
+    open: Callable[[ModelSpec], Rows]
+    source: str
+    key: str
+    replace: bool = False
+    times: Times | None = None
+    held_out: Rows | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Reference:
     """The other side of every comparison.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -11,21 +12,24 @@ import secrets
 import numpy as np
 import pyarrow as pa
 
-from models import feeds
+from models import feeds, metrics
 from models.predictor import Predictor
 from monitoring.decisions.blocks import Blocks
 from monitoring.decisions.importance import importance
 from monitoring.decisions.learn import learn
 from monitoring.decisions.options import ThresholdOptions
-from monitoring.decisions.thresholds import Thresholds
+from monitoring.decisions.performance import learn_performance, with_performance
+from monitoring.decisions.thresholds import Threshold, Thresholds
 from monitoring.log_rows import FEATURE
 from monitoring.measure import LABEL, PREDICTION
 from monitoring.measures import features
-from monitoring.reference import NO_TIME, Reference
+from monitoring.reference import NO_TIME, SAMPLE_ROWS, Reference, Rows, Thinned, Times
 from monitoring.shipped import features_of
 from monitoring.window_summary import flat, kind_of
 
 _IMPORTANCE_ROWS = 2000
+#: Fewer labelled rows say too little about what is usual.
+_LEAST_HELD_OUT = 200
 
 
 def learnt(
@@ -34,9 +38,13 @@ def learnt(
     options: ThresholdOptions,
     *,
     window_blocks: int = 1,
+    window_rows: int | None = None,
+    held_out: Rows | None = None,
+    times: Times | None = None,
     cache: pathlib.Path | None = None,
+    cache_key: str = "",
 ) -> Thresholds:
-    """Thresholds of every feature and of the prediction.
+    """Thresholds of every feature, of the prediction, and of realised performance.
 
     Args:
       reference: Counts, and rows where there are any: whole days of timed rows make the null.
@@ -44,12 +52,25 @@ def learnt(
       folder: The version's, to see what the model looks at.
       options: The rate of false alarms, floors.
       window_blocks: Days per window.
+      window_rows: Rows per window, for performance where rows have no time.
+      held_out: Opens labelled rows that the model was not trained on; without them realised
+        performance is measured and not judged.
+      times: When each of these rows was.
       cache: Folder to keep them in.
+      cache_key: Identity of the held-out rows.
     """
     place = None
     if cache is not None:
         given = json.dumps(
-            [reference.layout.key, reference.summary.rows, options.model_dump(), window_blocks]
+            [
+                reference.layout.key,
+                reference.summary.rows,
+                options.model_dump(),
+                window_blocks,
+                window_rows,
+                held_out is not None,
+                cache_key,
+            ]
         )
         place = cache / f"thresholds-{hashlib.sha256(given.encode()).hexdigest()[:16]}.json"
         if place.exists():
@@ -60,6 +81,17 @@ def learnt(
         window_blocks=window_blocks,
         importance=importance_of(reference, folder),
     )
+    if held_out is not None:
+        performance = performance_of(
+            reference,
+            folder,
+            options,
+            held_out,
+            times,
+            window_blocks=window_blocks,
+            window_rows=window_rows,
+        )
+        made = with_performance(made, performance)
     if place is not None:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
@@ -107,6 +139,53 @@ def importance_of(reference: Reference, folder: pathlib.Path) -> dict[str, float
     predictor = Predictor.load(folder)
     inputs = feeds.encode(reference.spec, features_of(reference.spec, rows))
     return importance(predictor.predict_inputs, inputs)
+
+
+def performance_of(
+    reference: Reference,
+    folder: pathlib.Path,
+    options: ThresholdOptions,
+    held_out: Rows,
+    times: Times | None,
+    *,
+    window_blocks: int,
+    window_rows: int | None,
+) -> dict[tuple[str, str], Threshold]:
+    """Thresholds of realised metrics, from rows the model was not trained on."""
+    predictor, spec = Predictor.load(folder), reference.spec
+    kept = Thinned(SAMPLE_ROWS)
+    for batch in held_out():
+        if not batch.num_rows:
+            continue
+        label = feeds.flat_column(batch, spec.label)
+        columns = {
+            "truth": pa.array(np.asarray(feeds.label_index(spec, label), np.float64)),
+            "scores": pa.array(list(np.asarray(predictor.predict(batch), np.float64))),
+        }
+        moments = None if times is None else times(batch)
+        if moments is not None:
+            columns["time"] = pa.array(moments.astype("datetime64[us]").astype(np.int64))
+        kept.add(pa.table(columns))
+    rows = kept.table()
+    if rows is None:
+        return {}
+    truth = rows.column("truth").to_numpy()
+    scores = np.stack(rows.column("scores").to_numpy())
+    known = np.isfinite(truth) & np.isfinite(scores).all(axis=1)
+    if known.sum() < _LEAST_HELD_OUT:
+        return {}
+    moments = None
+    if "time" in rows.column_names:
+        moments = rows.column("time").to_numpy().astype("datetime64[us]")[known]
+    return learn_performance(
+        truth[known],
+        scores[known],
+        functools.partial(metrics.score, spec.task),
+        options,
+        times=moments,
+        window_blocks=window_blocks,
+        window_rows=window_rows,
+    )
 
 
 def _timed(sample: pa.Table) -> bool:

@@ -150,11 +150,16 @@ def bring_in_labels(path: str, log: pathlib.Path, label: str) -> int:
     return count
 
 
+def is_json(path: str) -> bool:
+    """Whether a file holds one JSON object per line."""
+    return path.lower().endswith(_JSON)
+
+
 def open_rows(
     path: str, spec: ModelSpec | None, derived: dict[str, str] | None
 ) -> Iterator[pa.RecordBatch]:
     """The rows, a batch at a time; JSON lines are read as pyarrow reads them."""
-    if path.lower().endswith(_JSON):
+    if is_json(path):
         import pyarrow.json
 
         try:

@@ -18,7 +18,8 @@ from monitoring import report, telling
 from monitoring.alerts import picture
 from monitoring.alerts.incidents import Incidents
 from monitoring.decisions.finding import Finding
-from monitoring.monitor import Look, Monitor, ReferenceRows
+from monitoring.monitor import Look, Monitor
+from monitoring.reference import ReferenceRows
 from monitoring.store import Store
 from pipeline import log_import
 from pipeline.config import Config
@@ -148,6 +149,7 @@ def monitor(
         settings.name,
         log=log,
         rows=reference_rows(settings),
+        severities=settings.alerts.severities,
         progress=progress,
     )
 
@@ -177,8 +179,28 @@ def reference_rows(settings: Config) -> ReferenceRows | None:
     def times(batch: pa.RecordBatch | pa.Table) -> Any:
         return log_import.times_of(batch, (column,))
 
+    def held_out() -> Iterator[pa.RecordBatch]:
+        """The test split of the training data, or all rows that were named as the reference."""
+        from custom_components.example_gen import split as splits
+        from custom_components.example_gen.reader import open_dataset
+
+        kinds = {**settings.features, settings.task.label: "label"}
+        dataset = open_dataset(path, kinds=kinds, derived=settings.data.derive)
+        splitter = None if named is not None else splits.plan(dataset, split)
+        for batch in dataset.batches():
+            if splitter is not None:
+                test = splitter.assign(batch) == splits.SPLITS.index("test")
+                batch = batch.filter(pa.array(test))
+            yield batch
+
+    pictured = "image" in settings.features.values()
     return ReferenceRows(
-        rows, path, key, replace=named is not None, times=None if column is None else times
+        rows,
+        path,
+        key,
+        replace=named is not None,
+        times=None if column is None else times,
+        held_out=None if pictured or log_import.is_json(path) else held_out,
     )
 
 

@@ -91,6 +91,7 @@ def learn_performance(
             spread=spread,
             critical=float(-special.ndtri(alpha)) * spread,
             rows=len(truth),
+            window_rows=round(length * len(truth) / blocks),
             higher_is_better=name in _HIGHER,
         )
     return found

@@ -35,7 +35,7 @@ class Threshold:
       spread: Mean: standard deviation. Metric: standard deviation of the change by chance.
       critical: Days, fixed: the limit itself.
       rows: Of the reference.
-      window_rows: Days: rows of the windows it was learnt at.
+      window_rows: Days, metric: rows of the windows it was learnt at.
       higher_is_better: Metric: the direction in which a change is none to worry about.
     """
 
@@ -58,6 +58,11 @@ class Threshold:
         by_statistic = self.law
         if self.law == "fixed":
             return self.critical
+        if self.law == "metric" and self.window_rows and n > 0 and m > 0:
+            # The spread falls with the root of the rows; more rows than were resampled still
+            # differ by their days.
+            fewer = (1 / n + 1 / m) / (1 / self.window_rows + 1 / m)
+            return self.critical * math.sqrt(max(fewer, 1.0))
         if self.law == "days":
             by_statistic = _independent_law(self.statistic)
         if by_statistic == "chi-square":

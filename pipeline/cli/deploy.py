@@ -293,11 +293,11 @@ def _to_vertex(
     job_id = f"{read_job(file)['name'].lower()}-{moment}"
     with err.status("submitting to Vertex AI"):
         job = submit(file, job_id, parameters, options, **how)
-    result = {"job_id": job_id, "resource": job.resource_name, "region": options.region}
+    result = {"job_id": job_id, "resource": job.name, "region": options.region}
     if as_json:
         emit_json(result)
     else:
-        out.print(f"job {job_id}: submitted to {options.region}  [dim]{job.resource_name}[/]")
+        out.print(f"job {job_id}: submitted to {options.region}  [dim]{job.name}[/]")
 
 
 def _parameters(given: list[str]) -> dict[str, str]:

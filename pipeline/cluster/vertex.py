@@ -10,6 +10,9 @@ from models.errors import ConfigError
 from pipeline.cluster.options import VertexOptions
 from pipeline.cluster.transport import ClusterError
 
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SECONDS = 60.0
+
 
 def read_job(path: pathlib.Path) -> dict[str, Any]:
     """Reads a PipelineJob.
@@ -55,46 +58,67 @@ def submit(
       service_account: Whom the tasks run as.
 
     Returns:
-      `google.cloud.aiplatform.PipelineJob`.
+      The job as Vertex has it: `google.cloud.aiplatform_v1.PipelineJob`.
 
     Raises:
+      ConfigError: NO_PROJECT, NOT_A_JOB.
       ClusterError: when Vertex refuses or cannot be reached.
     """
+    import google.auth
     from google.api_core import exceptions
     from google.auth import exceptions as auth
-    from google.cloud import aiplatform
+    from google.cloud import aiplatform_v1
+    from google.protobuf import json_format
 
+    content = read_job(path)
+    content.pop("name")
+    runtime = content.setdefault("runtimeConfig", {})
+    runtime.setdefault("parameterValues", {}).update(parameters)
+    if pipeline_root:
+        runtime["gcsOutputDirectory"] = pipeline_root
+    if service_account:
+        content["serviceAccount"] = service_account
     try:
-        aiplatform.init(
-            project=options.project, location=options.region, api_endpoint=options.endpoint
+        job = aiplatform_v1.PipelineJob.from_json(json.dumps(content))
+    except json_format.ParseError as error:
+        raise ConfigError(
+            "NOT_A_JOB",
+            f"`{path}` is no PipelineJob as Vertex knows it: {error}.",
+            next="Write one: `flywheel compile --target vertex -o pipeline.json`.",
+        ) from None
+    try:
+        credentials, project = google.auth.default(scopes=[_SCOPE])
+        project = options.project or project
+        if not project:
+            raise ConfigError(
+                "NO_PROJECT",
+                "No Google Cloud project is named, and the credentials do not say one.",
+                next="Set `kubeflow.vertex.project` in the config.",
+            )
+        client = aiplatform_v1.PipelineServiceClient(
+            credentials=credentials,
+            client_options={
+                "api_endpoint": options.endpoint or f"{options.region}-aiplatform.googleapis.com"
+            },
         )
-        job = aiplatform.PipelineJob(
-            display_name=read_job(path)["name"],
-            template_path=str(path),
-            job_id=job_id,
-            pipeline_root=pipeline_root,
-            parameter_values=parameters,
-        )
-        job.submit(service_account=service_account)
+        parent = f"projects/{project}/locations/{options.region}"
+        try:
+            return client.create_pipeline_job(
+                parent=parent, pipeline_job=job, pipeline_job_id=job_id, timeout=_SECONDS
+            )
+        except exceptions.AlreadyExists:
+            return client.get_pipeline_job(name=f"{parent}/pipelineJobs/{job_id}")
     except auth.GoogleAuthError as error:
         raise ClusterError(
             "NOT_LOGGED_IN",
-            f"There are no credentials for Google Cloud: {error}",
+            f"There are no usable credentials for Google Cloud: {error}",
             next="Log in with `gcloud auth application-default login`, or name a key file in "
             "GOOGLE_APPLICATION_CREDENTIALS.",
         ) from None
-    except exceptions.GoogleAPICallError as error:
+    except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
         raise ClusterError(
             "VERTEX_REFUSED",
             f"Vertex AI in {options.region} refuses the job: {error.message}.",
             next="Check `kubeflow.vertex` (project, region), and that the Vertex AI API is "
             "enabled for the project.",
         ) from None
-    except ValueError as error:
-        raise ConfigError(
-            "VERTEX_JOB_REFUSED",
-            f"Google's client refuses `{path}`: {error}",
-            next="`flywheel compile --target vertex` writes what it takes; `--param` values must "
-            "be parameters of the job.",
-        ) from None
-    return job

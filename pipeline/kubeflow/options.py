@@ -57,7 +57,11 @@ class RetryOptions(Options):
     factor: Annotated[float, Field(ge=1.0, le=10.0)] = Field(
         2.0, description="Each wait is this many times the one before."
     )
-    most_seconds: Seconds = Field(600, description="No wait is longer.")
+    most_seconds: Seconds = Field(
+        24 * 3600,
+        description="No retry begins this long after the task's first start: Kubeflow hands it to "
+        "Argo as the whole span of the retries.",
+    )
 
 
 class SecretOptions(Options):

@@ -14,8 +14,9 @@ from models.errors import FlywheelError
 from models.predictor import Predictor
 from models.registry import Registry
 from monitoring import log_rows, prediction_log
-from monitoring.monitor import Monitor, ReferenceRows
+from monitoring.monitor import Monitor
 from monitoring.options import MonitoringOptions
+from monitoring.reference import ReferenceRows
 from monitoring.store import Store
 from tests.monitoring.deployed import deploy
 
@@ -48,7 +49,11 @@ class Site:
         self.log = folder / "log"
         base = pa.table({k: pa.array(v) for k, v in draw(8000, 0).items()})
         self.rows = ReferenceRows(
-            lambda _: lambda: base.to_batches(), "held-out rows", "base", replace=True
+            lambda _: lambda: base.to_batches(),
+            "held-out rows",
+            "base",
+            replace=True,
+            held_out=lambda: base.to_batches(),
         )
 
     def serve(self, day: int, n: int = 1500, **changed: object) -> list[str]:
@@ -126,6 +131,24 @@ def test_labels_that_come_late_are_joined_and_say_so(site: Site) -> None:
     slices = {m.slice for m in result.measures if m.statistic == "accuracy"}
     assert {"", "company=a", "company=b"} == slices
     assert watching.look(NOW).windows == []
+
+
+def test_a_model_that_is_no_longer_right_is_found_when_labels_come(site: Site) -> None:
+    for day in range(4):
+        ids = site.serve(day)
+        truth = draw(1500, 100 + day)["tips"]
+        if day == 3:  # the same inputs, another world
+            truth = np.where(np.random.default_rng(0).random(1500) < 0.25, "yes", truth)
+        prediction_log.write_labels(site.log, ids, truth)
+    looked = site.monitor().look(NOW)
+    found = [
+        {f.also or f.statistic for f in r.findings if f.kind == "performance"}
+        for r in looked.windows
+    ]
+    assert found[:3] == [set(), set(), set()]
+    assert found[3]
+    (fall,) = [f for f in looked.windows[3].findings if f.kind == "performance"]
+    assert fall.value != fall.limit and fall.words
 
 
 def test_what_is_kept_is_what_was_found(site: Site) -> None:

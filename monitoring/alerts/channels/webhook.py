@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import time
 
 from monitoring.alerts import templates
@@ -50,6 +51,7 @@ def verify(body: bytes, header: str, key: str, *, tolerance_seconds: float = 300
 def deliver(message: Message, options: WebhookChannel) -> None:
     import httpx  # half a second, so only when a webhook is used
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs addresses, which are secrets
     url = options.url or secret(options.url_env or "")
     body = json.dumps(_BODIES[options.body](message), ensure_ascii=False).encode("utf-8")
     headers = {"Content-Type": "application/json; charset=utf-8", DELIVERY: message.id}

@@ -135,7 +135,7 @@ def _service_account(folder: pathlib.Path, key: bytes) -> pathlib.Path:
                 "private_key_id": "1",
                 "private_key": key.decode(),
                 "client_email": "tester@my-project.iam.gserviceaccount.com",
-                "token_uri": "https://localhost:1/token",
+                "token_uri": "https://oauth2.googleapis.com/token",
             }
         ),
         "utf-8",

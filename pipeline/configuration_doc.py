@@ -240,7 +240,7 @@ def _example(model: type[Options], values: Mapping[str, Any], prefix: str = "") 
         note = _first_words(field)
         if path in values and not field.is_required():
             note += f" (default: {_yaml(default) if default is not None else 'none'})"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             lines += [*_comment(note, indent), f"{indent}{name}:"]
             lines += [f"{indent}  {key}: {_yaml(item)}" for key, item in value.items()]
             continue

@@ -116,7 +116,7 @@ def prepare(folder: pathlib.Path) -> pathlib.Path:
         "monitoring": {"window": {"by": "count", "rows": 1000}},
         "alerts": {
             "channels": [{"type": "file", "path": str(folder / "alerts.jsonl")}],
-            "retrain": {"on": ["drift", "prediction", "performance"]},
+            "retrain": {"kinds": ["drift", "prediction", "performance"]},
         },
         "automation": {"check_seconds": 3.0},
     }

@@ -50,7 +50,7 @@ def handle(call: endpoint.Call[Alert]) -> dict[str, Any]:
 def _wants_retrain(call: endpoint.Call[Alert]) -> bool:
     policy, alert = call.settings.alerts.retrain, call.payload
     return (
-        alert.kind in policy.on
+        alert.kind in policy.kinds
         and alert.message.status == "firing"
         and rank(alert.message.severity) >= rank(policy.severity)
     )

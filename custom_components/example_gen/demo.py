@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import tempfile
 
 import numpy as np
 
+from models import stack
 from models.errors import ConfigError
 
 PREFIX = "demo:"
@@ -66,7 +66,7 @@ def digits() -> str:
       The folder: `flywheel/digits-<version of scikit-learn>` under `$XDG_CACHE_HOME` or
       `~/.cache`.
     """
-    version = importlib.metadata.version("scikit-learn")  # imports nothing, for all but once
+    version = stack.version("scikit-learn")  # imports nothing, for all but once
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     home = os.path.join(cache, "flywheel")
     folder = os.path.join(home, f"digits-{version}")

@@ -138,7 +138,7 @@ KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 class RetrainOptions(Options):
     """Which incidents ask for a new model."""
 
-    on: tuple[Kind, ...] = Field(
+    kinds: tuple[Kind, ...] = Field(
         ("performance",),
         description="Kinds of incident that ask for a retrain. Realised performance alone by "
         "default: the largest drift predicts no fall of quality (docs/thresholds.md).",

@@ -47,7 +47,7 @@ def retrain(
                 sa.select(Incident)
                 .where(
                     Incident.state.in_(("open", "acknowledged")),
-                    Incident.kind.in_(options.on),
+                    Incident.kind.in_(options.kinds),
                     Incident.retrain_at.is_(None),
                 )
                 .order_by(Incident.id)

@@ -256,7 +256,7 @@ def alert(number=1, kind="drift"):
 def test_an_alert_is_told_and_asks_for_one_run_within_the_cooldown(serve, settings, kubeflow):
     told = Recorder()
     policy = AlertOptions.model_validate(
-        {"channels": [{"type": "webhook", "url": told.url}], "retrain": {"on": ["drift"]}}
+        {"channels": [{"type": "webhook", "url": told.url}], "retrain": {"kinds": ["drift"]}}
     )
     url = serve("on_alert", settings.model_copy(update={"alerts": policy})).url
     first = httpx.post(url, json=alert(1), timeout=60).json()

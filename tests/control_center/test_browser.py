@@ -150,6 +150,6 @@ def test_an_empty_folder_in_a_browser(watched, tmp_path):
         for path in PAGES:
             page.goto(server.url + path)
         page.goto(server.url)
-        assert page.get_by_role("button", name="Run this demo").count() == 2
+        assert page.get_by_role("button", name="Run this demo").count() == 3
     finally:
         server.stop()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Iterator
 from typing import Any
 
+from models import stack
 from pipeline.kubeflow.document import Document
 from pipeline.kubeflow.finding import Finding
 from pipeline.kubeflow.lint import protos
@@ -142,7 +142,7 @@ def _strict(
     try:
         return protos.strict(message, data)
     except protos.ParseError as error:
-        version = importlib.metadata.version("kfp-pipeline-spec")
+        version = stack.version("kfp-pipeline-spec")
         findings.append(
             Finding(
                 "error",

@@ -32,7 +32,8 @@ def compile_in_child(config: Config, target: str, output: str | os.PathLike[str]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.kubeflow.compile", target, str(pathlib.Path(output))],
         # What was not set stays so: a component inherits that from `kubeflow.defaults`.
-        input=yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True)),
+        # In its own order: that of the features is that of the model's inputs.
+        input=yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         env={**ENVIRONMENT, **os.environ, "PYTHONPATH": path},
         capture_output=True,
         encoding="utf-8",

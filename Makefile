@@ -34,11 +34,13 @@ ui: $(VENV)/.run  ## Open the control center: run, see and decide everything in 
 loop: $(VENV)/.run  ## Show the wheel turn: serve, drift, retrain, serve the new version
 	@$(BIN)/flywheel functions loop
 
+# Tests wait for servers and processes as much as they compute: two at a time suit two cores.
+WORKERS := 2
 test: $(VENV)/.dev lint  ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(VENV)/.dev  ## Run the tests that need no whole pipeline
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 lint: $(VENV)/.dev  ## Check style and who imports whom
 	@$(BIN)/ruff check .

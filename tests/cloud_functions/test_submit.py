@@ -50,6 +50,7 @@ def test_a_job_is_one_process_and_says_how_it_ended(tmp_path, config):
     assert backend.ended("taxi-1") == "failed"
     result = json.loads((tmp_path / "jobs/taxi-1/result.json").read_text())
     assert result["job"] == "taxi-1" and "NO_SUCH_FILE" in result["reasons"][0]
+    wait((tmp_path / "jobs/taxi-1/published").exists, 60)  # else it goes on telling for an hour
     bus.close()
 
 

@@ -37,7 +37,7 @@ def test_no_such_file(tmp_path):
     assert error_of(reader.read_table, "gs://bucket/t.csv").reason.code == "NO_SUCH_FILE"
 
 
-@pytest.mark.parametrize("content", ["", "\n \n", gzip.compress(b"")])
+@pytest.mark.parametrize("content", ["", "\n \n", gzip.compress(b"", mtime=0)])
 def test_empty_file(tmp_path, content):
     error = error_of(reader.read_table, write(tmp_path / "t.csv", content))
     assert isinstance(error, DataError) and error.reason.code == "EMPTY_FILE"

@@ -52,7 +52,8 @@ class Recorder:
                 if recorder.failing:
                     return self.answer(503, {})
                 recorder.posts.append(body)
-                self.answer(200, {"run_id": f"r{len(recorder.posts)}", "state": "PENDING"})
+                ok = {"run_id": f"r{len(recorder.posts)}", "state": "PENDING"}
+                self.answer(200, {**ok, "messageIds": ["1"]})
 
             def do_GET(self):
                 if recorder.failing:

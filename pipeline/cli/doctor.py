@@ -64,7 +64,6 @@ def examine() -> list[dict[str, Any]]:
         if found is None and not needed:
             check["state"] = "optional"
         checks.append(check)
-    checks.append(_edge())
     free = shutil.disk_usage(os.getcwd()).free / 1e9
     checks.append(
         _check(
@@ -76,17 +75,6 @@ def examine() -> list[dict[str, Any]]:
         )
     )
     return checks
-
-
-def _edge() -> dict[str, Any]:
-    """The environment of the edge recipes."""
-    from custom_components.tflite_quantizer import edge
-
-    found = edge.version()
-    check = _check(
-        "ai-edge-quantizer", found or "not installed", "edge recipes", bool(found), "make edge"
-    )
-    return check if found else {**check, "state": "optional"}
 
 
 def _stack() -> list[dict[str, Any]]:

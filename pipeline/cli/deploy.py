@@ -40,9 +40,9 @@ def deploy(
     unschedule: Annotated[
         bool, typer.Option("--unschedule", help="Delete this pipeline's schedule.")
     ] = False,
-    param: Annotated[
+    parameter: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="Runtime parameter; may be repeated."),
+        typer.Option("--parameter", "-p", help="NAME=VALUE of a pipeline parameter; repeatable."),
     ] = None,
     root: Annotated[
         str | None,
@@ -79,6 +79,7 @@ def deploy(
     """
     from pipeline import config as config_module
     from pipeline.cluster.options import ClusterOptions
+    from pipeline.rehearsal.compiled import parse_parameters
 
     needs_config = file is None or config.exists()
     loaded = None
@@ -98,7 +99,7 @@ def deploy(
     if terminate:
         _terminate(options, terminate, as_json)
         return
-    parameters = _parameters(param or [])
+    parameters = parse_parameters(parameter or [])
     how = {
         "pipeline_root": root,
         "service_account": loaded.kubeflow.service_account if loaded else None,
@@ -298,22 +299,6 @@ def _to_vertex(
         emit_json(result)
     else:
         out.print(f"job {job_id}: submitted to {options.region}  [dim]{job.name}[/]")
-
-
-def _parameters(given: list[str]) -> dict[str, str]:
-    from models.errors import ConfigError
-
-    values = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ConfigError(
-                "WRONG_PARAMETER",
-                f"`--param {text}` is no NAME=VALUE.",
-                next="For example `--param data_path=gs://bucket/trips.csv`.",
-            )
-        values[name] = value
-    return values
 
 
 def _compiled(config: Any, target: str, folder: pathlib.Path) -> pathlib.Path:

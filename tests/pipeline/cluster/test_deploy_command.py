@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import http.server
-import ipaddress
 import pathlib
 import ssl
 import threading
@@ -15,6 +13,7 @@ from pipeline.cluster.client import Cluster
 from pipeline.cluster.options import ClusterOptions
 from pipeline.cluster.transport import ClusterError
 from tests.conftest import Flywheel
+from tests.pipeline.cluster.certificates import identity
 from tests.pipeline.cluster.server import Kfp
 from tests.pipeline.cluster.test_cluster import SPEC
 
@@ -33,7 +32,7 @@ def test_run_follow_list_and_end(flywheel: Flywheel, kfp: Kfp) -> None:
     token = {"KF_PIPELINES_TOKEN": "s3cr3t"}
     wait = ("--wait", "--poll-seconds", "0.05")
     first = flywheel.json(
-        "deploy", "pipeline.yaml", *here, *wait, "--param", "data-path=gs://b/x.csv", **token
+        "deploy", "pipeline.yaml", *here, *wait, "--parameter", "data-path=gs://b/x.csv", **token
     )
     assert first["uploaded"] and first["state"] == "SUCCEEDED"
     assert [t["name"] for t in first["tasks"]] == ["trainer", "pusher"]
@@ -65,8 +64,8 @@ def test_refusals_are_paragraphs(flywheel: Flywheel, kfp: Kfp) -> None:
     assert "NOT_LOGGED_IN" in done.stderr and "KF_PIPELINES_TOKEN" in done.stderr
     assert "0ld" not in done.stdout + done.stderr and "Traceback" not in done.stderr
     for arguments, code in (
-        (("pipeline.yaml", *here, "--param", "data-pth=1"), "UNKNOWN_PARAMETER"),
-        (("pipeline.yaml", *here, "--param", "data-path"), "WRONG_PARAMETER"),
+        (("pipeline.yaml", *here, "--parameter", "data-pth=1"), "UNKNOWN_PARAMETER"),
+        (("pipeline.yaml", *here, "--parameter", "data-path"), "WRONG_PARAMETER"),
         (("pipeline.yaml", *here, "--schedule", "nightly"), "WRONG_CRON"),
         (("none.yaml", *here), "NO_SPEC"),
         (("pipeline.yaml",), "NO_HOST"),
@@ -76,37 +75,11 @@ def test_refusals_are_paragraphs(flywheel: Flywheel, kfp: Kfp) -> None:
 
 
 def test_an_authority_of_ones_own(tmp_path: pathlib.Path) -> None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime(2020, 1, 1)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=36_500))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
+    key, certificate = identity("127.0.0.1")
     pem = tmp_path / "ca.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem.write_bytes(certificate)
     secret = tmp_path / "key.pem"
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    secret.write_bytes(key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, secret)
 

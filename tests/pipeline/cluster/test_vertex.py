@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import pathlib
 from concurrent import futures
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.conftest import Flywheel
+from tests.pipeline.cluster.certificates import identity
 
 JOB = {
     "displayName": "taxi",
@@ -38,7 +35,8 @@ def test_a_job_reaches_the_service(flywheel: Flywheel) -> None:
     from google.cloud.aiplatform_v1.types import pipeline_job, pipeline_service
 
     folder = flywheel.folder
-    key, certificate = _identity(folder)
+    key, certificate = identity("localhost")
+    (folder / "ca.pem").write_bytes(certificate)
     asked: list = []
     answers: list = [None]
 
@@ -81,7 +79,7 @@ def test_a_job_reaches_the_service(flywheel: Flywheel) -> None:
     command = ("deploy", "job.json", "--target", "vertex")
     try:
         done = flywheel.json(
-            *command, "--param", "data_path=gs://b/x.csv", **environment, timeout=180
+            *command, "--parameter", "data_path=gs://b/x.csv", **environment, timeout=180
         )
         (request, metadata) = asked[-1]
         assert request.parent == "projects/my-project/locations/europe-west4"
@@ -97,32 +95,6 @@ def test_a_job_reaches_the_service(flywheel: Flywheel) -> None:
         assert "Traceback" not in refused.stderr
     finally:
         server.stop(0)
-
-
-def _identity(folder: pathlib.Path) -> tuple[bytes, bytes]:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    start = datetime.datetime(2020, 1, 1)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36_500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
-    (folder / "ca.pem").write_bytes(certificate)
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return secret, certificate
 
 
 def _service_account(folder: pathlib.Path, key: bytes) -> pathlib.Path:

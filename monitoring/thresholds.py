@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import secrets
+from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from monitoring.decisions.importance import importance
 from monitoring.decisions.learn import learn
 from monitoring.decisions.options import ThresholdOptions
 from monitoring.decisions.performance import learn_performance, with_performance
+from monitoring.decisions.power import detectable_all
 from monitoring.decisions.thresholds import Threshold, Thresholds
 from monitoring.log_rows import FEATURE
 from monitoring.measure import LABEL, PREDICTION
@@ -28,6 +30,8 @@ from monitoring.shipped import features_of
 from monitoring.window_summary import flat, kind_of
 
 _IMPORTANCE_ROWS = 2000
+#: Rows of a window that nothing is known about, for the smallest change that it shows.
+_USUAL_ROWS = 1000
 #: Fewer labelled rows say too little about what is usual.
 _LEAST_HELD_OUT = 200
 
@@ -75,11 +79,23 @@ def learnt(
         place = cache / f"thresholds-{hashlib.sha256(given.encode()).hexdigest()[:16]}.json"
         if place.exists():
             return Thresholds.from_dict(json.loads(place.read_text("utf-8")))
+    blocks = blocks_of(reference)
     made = learn(
-        blocks_of(reference),
+        blocks,
         options,
         window_blocks=window_blocks,
         importance=importance_of(reference, folder),
+    )
+    rows = _USUAL_ROWS if window_rows is None else window_rows
+    if blocks.timed:
+        rows = round(blocks.rows / blocks.blocks * window_blocks)
+    numeric = {column.name: column for column in blocks.columns if column.kind == "numeric"}
+    made = detectable_all(
+        made,
+        rows,
+        options.power,
+        _numbers(reference, numeric),
+        numeric,
     )
     if held_out is not None:
         performance = performance_of(
@@ -191,6 +207,15 @@ def performance_of(
 def _timed(sample: pa.Table) -> bool:
     first = sample.column("time").cast(pa.int64()).to_numpy()
     return bool((first != NO_TIME.astype(np.int64)).any())
+
+
+def _numbers(reference: Reference, names: Collection[str]) -> dict[str, np.ndarray]:
+    """The reference's rows of these features, where it has rows."""
+    sample = reference.sample
+    if sample is None:
+        return {}
+    held = {name for name in names if FEATURE + name in sample.column_names}
+    return {name: _column(reference, sample, name) for name in held}
 
 
 def _column(reference: Reference, sample: pa.Table, name: str) -> np.ndarray:

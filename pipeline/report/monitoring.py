@@ -61,7 +61,13 @@ def window_page(
         importance = None if thresholds is None else thresholds.importance.get(name)
         said = next(m.words for s, m in measures.items() if s in shown)
         visible = {} if thresholds is None else thresholds.detectable.get(name, {})
-        text = ", ".join(f"{key} {value:.3g}" for key, value in visible.items())
+        text = ", ".join(
+            f"a shift of {value:.2g} standard deviations"
+            if key == "shift"
+            else f"{key} {value:.3g}"
+            for key, value in sorted(visible.items(), key=lambda item: item[0] != "shift")
+            if np.isfinite(value)
+        )
         rows.append(_Row(name, "found" if name in found else "", importance, shown, said, text))
     rows.sort(key=lambda row: (row.found == "", -(row.importance or 0.0), row.feature))
     pictures = []

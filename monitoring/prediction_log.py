@@ -136,12 +136,15 @@ class LogWriter:
                 "latency_us": latency_us,
                 "outcomes": outcomes,
             }
-            if not self._waiting:
+            first = not self._waiting
+            if first:
                 self._oldest = time.monotonic()
             self._waiting.append((features, details))
             self._waiting_rows += n
             self._waiting_bytes += size
-            self._state.notify_all()
+            # Between the first row of a file and the last there is nothing for the thread to do.
+            if first or self._due():
+                self._state.notify_all()
         return list(request_ids)
 
     def flush(self, timeout: float | None = None) -> bool:

@@ -23,12 +23,13 @@ PACKAGES = (
     "benchmarks",
     "tests",
 )
-#: They ask what is in an environment that is not the pipeline's.
+#: They ask what is in an environment that is not the pipeline's, or what a package brings along.
 OTHER_ENVIRONMENTS = (
     "benchmarks/onnx_runtime.py",
     "benchmarks/onnx_worker.py",
     "custom_components/tflite_quantizer/edge.py",
     "pipeline/rehearsal/pip_stand_in.py",
+    "tests/cloud_functions/test_requirements.py",
     "tests/pipeline/rehearsal/test_pip_stand_in.py",
 )
 VERSION_QUESTION = re.compile(

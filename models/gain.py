@@ -14,10 +14,6 @@ from models import comparison
 from models.spec import Task
 
 CONFIDENCE = 0.95
-#: Counts in all resamples of a bootstrap: more rows, fewer resamples, and the interval is narrow
-#: there anyway.
-_MOST_CELLS = 10_000_000
-_LEAST_RESAMPLES = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Gain:
       value: The difference, or its mean over seeds; None where the metric is not defined.
       low, high: Its interval; None where there is none.
       interval: `seeds` (Student's t over paired differences: what another training would give)
-        or `rows` (paired bootstrap: what other rows would give, the networks as they are).
+        or `rows` (paired: what other rows would give, the networks as they are).
       seeds: Trainings behind it.
       rows: Of eval.
       confidence: Of the interval.
@@ -54,7 +50,7 @@ class Gain:
         return "unclear"
 
     def words(self) -> str:
-        """`+0.0046 (95 % interval +0.0021 to +0.0071, paired bootstrap over 2,251 eval rows)`."""
+        """`+0.0046 (95 % interval +0.0021 to +0.0071, paired over 2,251 eval rows)`."""
         if self.value is None:
             return f"{self.metric} is not defined on these rows"
         if self.low is None or self.high is None:
@@ -62,7 +58,7 @@ class Gain:
         kind = (
             f"Student's t over {self.seeds} seeds"
             if self.interval == "seeds"
-            else f"paired bootstrap over {self.rows:,} eval rows"
+            else f"paired over {self.rows:,} eval rows"
         )
         return (
             f"{self.value:+.4f} ({self.confidence:.0%} interval {self.low:+.4f} to "
@@ -76,7 +72,7 @@ class Gain:
 def over_rows(
     task: Task, labels: np.ndarray, model: np.ndarray, other: np.ndarray, seed: int = 0
 ) -> Gain:
-    """How much better a model's answers are than another's, by a paired bootstrap over rows.
+    """How much better a model's answers are than another's, paired over rows.
 
     Args:
       task: Decides the metric.
@@ -84,10 +80,7 @@ def over_rows(
       model, other: Answers to the same rows, `[n, 1]` or `[n, classes]`.
       seed: Of the draws.
     """
-    resamples = max(_LEAST_RESAMPLES, min(comparison.RESAMPLES, _MOST_CELLS // max(len(labels), 1)))
-    found = comparison.drop(
-        task, labels, model, other, resamples=resamples, confidence=CONFIDENCE, seed=seed
-    )
+    found = comparison.drop(task, labels, model, other, confidence=CONFIDENCE, seed=seed)
     return Gain(found.metric, found.drop, found.low, found.high, "rows", 1, len(labels))
 
 

@@ -8,7 +8,6 @@ checked against the standard error of the paired difference.
 from __future__ import annotations
 
 import collections
-import math
 import statistics
 from collections.abc import Sequence
 
@@ -19,7 +18,7 @@ from custom_components.evaluator import config, local_engine, scoring
 from custom_components.evaluator.accumulators import Unsupported
 from custom_components.evaluator.results import Measured
 from custom_components.evaluator.verdict import SHIPPED, Threshold, slice_name
-from models.spec import Task
+from models import standard_error
 
 #: With more rows than this chance explains less than any limit worth setting.
 MOST_ROWS = 200_000
@@ -70,7 +69,7 @@ def margins(
     for index in failed:
         threshold = thresholds[index]
         labels, predictions = collected[slice_name(threshold.slice)]
-        error = standard_error(
+        error = standard_error.of_difference(
             task.spec.task, labels, predictions[SHIPPED], predictions[threshold.kind]
         )
         judged = sum(1 for t in thresholds if t.kind == threshold.kind and t.slice)
@@ -100,51 +99,3 @@ def _collect(
         )
         for name, found in parts.items()
     }
-
-
-def standard_error(task: Task, labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """Standard error of quality(a) - quality(b), both measured on the same rows.
-
-    Args:
-      task: Decides the quality: AUC, accuracy or R².
-      labels: `[n]`.
-      a, b: Predictions, `[n, 1]` or `[n, classes]`.
-    """
-    if task == "binary":
-        return _auc_error(labels == 1, a[:, 0], b[:, 0])
-    if task == "multiclass":
-        gained = (a.argmax(axis=1) == labels).astype(float) - (b.argmax(axis=1) == labels)
-        return _error_of_mean(gained)
-    y = labels.astype(np.float64)
-    gained = (y - b[:, 0]) ** 2 - (y - a[:, 0]) ** 2
-    variance = float(y.var())
-    return _error_of_mean(gained) / variance if variance > 0.0 else 0.0
-
-
-def _error_of_mean(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-
-
-def _auc_error(positive: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """DeLong, DeLong & Clarke-Pearson 1988, by midranks (Sun & Xu 2014)."""
-    count = int(positive.sum()), int((~positive).sum())
-    if min(count) < 2:
-        return 0.0
-    gained = _placements(positive, a), _placements(positive, b)
-    variances = [float((x - y).var(ddof=1)) for x, y in zip(*gained, strict=True)]
-    return math.sqrt(sum(v / n for v, n in zip(variances, count, strict=True)))
-
-
-def _placements(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of negatives below each positive, and of positives above each negative."""
-    ranks = _midranks(scores)
-    above, below = scores[positive], scores[~positive]
-    of_positives = (ranks[positive] - _midranks(above)) / len(below)
-    of_negatives = 1.0 - (ranks[~positive] - _midranks(below)) / len(above)
-    return of_positives, of_negatives
-
-
-def _midranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal scores sharing their mean rank."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

@@ -150,7 +150,7 @@ def _gains(report: dict[str, Any]) -> list[dict[str, Any]]:
             for key, who in (("teacher", "teacher"), ("shipped", "student that goes on"))
         },
     }
-    kinds = {"rows": "paired bootstrap over the rows of eval", "seeds": "Student’s t over seeds"}
+    kinds = {"rows": "paired over the rows of eval", "seeds": "Student’s t over seeds"}
     return [
         {"name": name, **gain, "kind": kinds.get(gain.get("interval"), gain.get("interval"))}
         for name, gain in sides.items()

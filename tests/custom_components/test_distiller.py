@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from custom_components.distiller import verdict
+from custom_components.distiller import extra, verdict
 from custom_components.distiller.executor import REPORT_FILE, Executor
 from custom_components.example_gen.encode import encode
 from models import bundle
@@ -223,6 +224,52 @@ def test_every_option_at_once(workshop, tmp_path):
     assert list(shape.hidden) == winner["hidden"] and shape.embedding == winner["embedding"]
 
 
+@pytest.fixture
+def logged(tmp_path) -> str:
+    """The glob of a real prediction log of 400 answered requests, among others and labels."""
+    from monitoring import log_rows, prediction_log
+
+    asked = table("binary", 7, 420)
+    ids = [f"r{i}" for i in range(420)]
+    hours = [
+        datetime.datetime(2026, 1, 2, i // 200, tzinfo=datetime.timezone.utc) for i in range(420)
+    ]
+    outcomes = ["ok"] * 400 + ["MISSING_FEATURE"] * 20
+    kept = log_rows.rows(
+        SPECS["binary"], "v1", asked, None, request_ids=ids, times=hours, outcomes=outcomes
+    )
+    prediction_log.write_rows(tmp_path / "log", kept, "writer-1")
+    prediction_log.write_labels(tmp_path / "log", ids, ["yes"] * 420, hours[-1])
+    return str(tmp_path / "log" / "**" / "*.parquet")
+
+
+def test_a_prediction_log_is_read_as_the_rows_it_was_asked_about(logged):
+    found = pa.Table.from_batches(extra.batches(logged))
+    expected = pa.Table.from_batches([table("binary", 7, 420)]).slice(0, 400)
+    assert found.column_names == ["a", "b", "word"]
+    for name in found.column_names:
+        assert found.column(name).to_pylist() == expected.column(name).to_pylist()
+
+
+def test_the_teacher_labels_what_a_prediction_log_holds(binary, logged):
+    report = binary.run("logged", extra_data=logged)
+    assert report["rows"]["extra"] == 400
+    without = binary.run("without")
+    assert without["rows"]["extra"] == 0
+    both = [r["networks"]["distilled"]["eval_loss"] for r in (report, without)]
+    assert both[0] != both[1]  # they were learnt from
+    controls = [r["networks"]["control"]["eval_loss"] for r in (report, without)]
+    assert controls[0] == controls[1]  # and not by what learns from labels
+
+
+def test_other_extra_rows_are_read_as_a_table(tmp_path):
+    path = tmp_path / "extra.csv"
+    path.write_text("a,word,outcome\n1.5,x,won\n,y,lost\n")
+    found = pa.Table.from_batches(extra.batches(str(path)))
+    assert found.column("a").to_pylist() == [1.5, None]
+    assert found.column("outcome").to_pylist() == ["won", "lost"]
+
+
 def test_a_teacher_that_knows_nothing_is_not_learnt_from(tmp_path):
     """Alone its student does not go on; with trees beside it they label."""
     workshop = make(tmp_path, "binary", teach=False)
@@ -252,7 +299,7 @@ def test_verdicts_say_helps_hurts_or_unclear_with_the_interval():
     better, worse = gained(0.01, 0.004, 0.016), gained(-0.01, -0.02, -0.004)
     unclear = gained(0.01, -0.001, 0.02)
     assert words(better).startswith(
-        "Distillation helps here, by +0.0100 (95 % interval +0.0040 to +0.0160, paired bootstrap "
+        "Distillation helps here, by +0.0100 (95 % interval +0.0040 to +0.0160, paired "
         "over 2,251 eval rows) auc. auc on eval: distilled 0.9500"
     )
     assert "Dropout alone may give as much: over it the gain is +0.0100" in words(better, unclear)

@@ -111,6 +111,23 @@ def test_the_size_of_the_parts_does_not_change_the_answer(monkeypatch):
     assert comparison.drop("binary", labels, answers, other) == whole
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("noise", [0.02, 0.3])
+def test_the_interval_of_many_rows_is_what_the_bootstrap_converges_to(monkeypatch, task, noise):
+    labels, answers = rows(np.random.default_rng(4), task, comparison.MANY_ROWS)
+    other = worse(np.random.default_rng(5), task, answers, noise)
+    if task == "binary":  # as few of one class as are taken for many
+        rare = np.flatnonzero(labels == 1)[comparison.MANY_OF_A_CLASS :]
+        labels, answers, other = (np.delete(x, rare, axis=0) for x in (labels, answers, other))
+        monkeypatch.setattr(comparison, "MANY_ROWS", len(labels))
+    fast = comparison.drop(task, labels, answers, other)
+    monkeypatch.setattr(comparison, "MANY_ROWS", len(labels) + 1)
+    drawn = comparison.drop(task, labels, answers, other, resamples=20_000)
+    assert fast.drop == drawn.drop
+    width = drawn.high - drawn.low
+    assert [fast.low, fast.high] == pytest.approx([drawn.low, drawn.high], abs=0.1 * width)
+
+
 @settings(max_examples=20)
 @given(RNG)
 def test_more_confidence_is_a_wider_interval(rng):

@@ -229,7 +229,7 @@ def test_the_interval_over_rows_is_paired():
     assert gain.over_rows("binary", labels, good + noise, good).state == "worse"
     same = gain.over_rows("binary", labels, good, good)
     assert (same.value, same.low, same.high, same.state) == (0.0, 0.0, 0.0, "unclear")
-    assert "paired bootstrap over 1,200 eval rows" in better.words()
+    assert "paired over 1,200 eval rows" in better.words()
 
 
 def test_what_is_not_defined_is_unclear():

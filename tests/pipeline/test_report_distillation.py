@@ -110,7 +110,7 @@ def test_gains_have_their_interval_and_its_kind(shown):
     row = section.find("tr", data_gain="boosted trees − student that goes on")
     assert [cell.text for cell in row.find_all("td")][2:] == [
         "no",
-        "paired bootstrap over the rows of eval",
+        "paired over the rows of eval",
     ]
     row = section.find("tr", data_gain="distilled student − control: labels, dropout")
     assert row.numbers() == [] and words.NOTHING in row.text

@@ -9,15 +9,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-import pydantic
 from pydantic import Field
 
-
-class Options(pydantic.BaseModel):
-    """Base of all options: unknown keys are refused, values do not change."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
+from models.strict import Options
 
 Kind = Literal["numeric", "categorical", "image", "ignore"]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -12,8 +12,8 @@ import numpy as np
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from custom_components.distiller import extra as unlabelled_rows
 from custom_components.distiller import verdict
-from custom_components.example_gen.reader import open_dataset
 from models import bundle, calibration, examples, gain, metrics, progress, reference, teachers
 from models.graph import Preprocessor
 from models.options import DistillationOptions, StudentOptions, TaskOptions
@@ -55,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
             progress.doing("reading extra rows")
             extra = _read(
                 spec,
-                open_dataset(options.extra_data, kinds=_image_kind(spec)).batches(),
+                unlabelled_rows.batches(options.extra_data, _image_kind(spec)),
                 preprocessor,
                 unlabelled=True,
             )

@@ -112,6 +112,12 @@ RECIPES = (
         summary="8-bit weights, rare text values merged, the embedding half as wide.",
         tables=Tables(coverage=0.98, width=2),
     ),
+    Recipe(
+        "dynamic_range_hashed",
+        **_SMALL,
+        summary="The same with rare text values hashed to eight rows.",
+        tables=Tables(coverage=0.98, width=2, buckets=8),
+    ),
     *(
         Recipe(
             f"edge_{compute}_int{bits}",

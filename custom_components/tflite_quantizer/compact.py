@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
 from models import graph
-from models.spec import MISSING_ID, OUT_OF_VOCABULARY_ID, RESERVED_IDS, ModelSpec
+from models.spec import (
+    MISSING_ID,
+    OUT_OF_VOCABULARY_ID,
+    RESERVED_IDS,
+    CategoricalFeature,
+    ModelSpec,
+)
 
 
 class Preprocessor(graph.Preprocessor):
@@ -20,11 +28,21 @@ class Preprocessor(graph.Preprocessor):
       spec: Integer categories before text.
       direct: Every whole number of a category's range has a row of its own, the last
         one for all above: the row is found without a look-up table.
+      hashed: As in `Student`.
     """
 
-    def __init__(self, spec: ModelSpec, direct: bool):
+    def __init__(
+        self, spec: ModelSpec, direct: bool, hashed: Mapping[str, Mapping[str, int]] | None = None
+    ):
         super().__init__(spec)
         self._rows, self._table = self._arrange(direct)
+        if hashed:
+            self._tables = [
+                _hashed_table(feature, offset, hashed[feature.name])
+                if feature.name in hashed
+                else table
+                for table, (feature, offset) in zip(self._tables, self._strings, strict=True)
+            ]
 
     def __call__(self, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         numeric, index = self._numbers(inputs)
@@ -88,3 +106,18 @@ class Preprocessor(graph.Preprocessor):
             table.extend(stretch)
             start += len(stretch)
         return rows, None if direct or not rows else tf.constant(table, tf.int32)
+
+
+def _hashed_table(
+    feature: CategoricalFeature, offset: int, hashed: Mapping[str, int]
+) -> tf.lookup.StaticHashTable:
+    """Words to rows, where several words may have the same one."""
+    buckets = len(set(hashed.values()))
+    own = feature.vocabulary[: len(feature.vocabulary) - buckets]
+    rows = {"": MISSING_ID, **{w: RESERVED_IDS + i for i, w in enumerate(own)}, **hashed}
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(list(rows)), tf.constant([offset + r for r in rows.values()], tf.int64)
+        ),
+        default_value=offset + OUT_OF_VOCABULARY_ID,
+    )

@@ -187,7 +187,7 @@ def quantization_aware(
     quantize = tfmot.quantization.keras
 
     def annotate(layer):
-        integers = simulated(layer) and layer.name not in float_layers
+        integers = simulated(layer) and _owner(layer.name) not in float_layers
         return quantize.quantize_annotate_layer(layer) if integers else layer
 
     annotated = tf_keras.models.clone_model(student.clone(), clone_function=annotate)
@@ -203,6 +203,11 @@ def quantization_aware(
     if student.spec.image:
         _start_ranges(student, aware)
     return student.fine_tune(aware, "quantization-aware")
+
+
+def _owner(name: str) -> str:
+    """The convolution whose normalisation or ReLU a layer is: the three are one when quantized."""
+    return name.removesuffix("_norm").removesuffix("_relu")
 
 
 def _start_ranges(student: Student, aware: tf_keras.Model) -> None:

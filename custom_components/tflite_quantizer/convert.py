@@ -12,7 +12,7 @@ import tf_keras
 
 from custom_components.tflite_quantizer import edge, tables
 from custom_components.tflite_quantizer.recipe import Recipe
-from custom_components.tflite_quantizer.sensitivity import dense_layers, places
+from custom_components.tflite_quantizer.sensitivity import places, weighted_layers
 from custom_components.tflite_quantizer.slim import slim
 from custom_components.tflite_quantizer.student import Student
 from models import bundle
@@ -169,8 +169,8 @@ def _converted(
         if recipe.ranges != "representative":
             return converter.convert()
         # The last layer stays in float: in 8 bits a model gives 256 different answers at most.
-        dense = [name for name, _ in dense_layers(converter.convert())]
-        kept = {dense[-1], *(dense[place] for place in float_layers if place is not None)}
+        layers = [layer.name for layer in weighted_layers(converter.convert())]
+        kept = {layers[-1], *(layers[place] for place in float_layers if place is not None)}
         converter.representative_dataset = lambda: _one_by_one(representative)
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter,

@@ -79,7 +79,7 @@ def quantize(content: bytes, recipe: Recipe, float_layers: Collection[int | None
     Args:
       content: As the converter wrote it, names included.
       recipe: With `edge`.
-      float_layers: Places of the dense layers that stay float.
+      float_layers: Places of the layers that stay float (`sensitivity.places`).
 
     Raises:
       ValueError: no layer can be quantized so; or the quantizer's own words.
@@ -106,13 +106,15 @@ def _entries(
     content: bytes, recipe: Recipe, float_layers: Collection[int | None]
 ) -> list[dict[str, Any]]:
     """The recipe in ai-edge-quantizer's own words: one entry for each dense layer."""
-    from custom_components.tflite_quantizer.sensitivity import dense_layers
+    from custom_components.tflite_quantizer.sensitivity import weighted_layers
 
     block = recipe.edge.block
     wanted = [
-        (name, shape)
-        for place, (name, shape) in enumerate(dense_layers(content))
-        if place not in float_layers and shape[0] * shape[1] >= (recipe.least_elements or 1)
+        (layer.name, layer.shape)
+        for place, layer in enumerate(weighted_layers(content))
+        if layer.dense
+        and place not in float_layers
+        and layer.shape[0] * layer.shape[1] >= (recipe.least_elements or 1)
     ]
     if not wanted:
         raise ValueError("there is no dense layer to quantize that has enough weights")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from custom_components.tflite_quantizer import edge
 from custom_components.tflite_quantizer.recipe import Recipe
-from custom_components.tflite_quantizer.sensitivity import layers
+from custom_components.tflite_quantizer.sensitivity import LAST, TABLE, layers
 from models.options import NetworkOptions
 from models.spec import ModelSpec
 
@@ -44,9 +44,18 @@ def _needs_layers(recipe: Recipe, spec: ModelSpec, options: NetworkOptions) -> s
     unknown = [name for name in recipe.float_layers if name not in known]
     if unknown:
         return f"the layer `{unknown[0]}`, which is to stay float; there are {', '.join(known)}"
-    hidden = {name for name in known if name.startswith("hidden_")}
-    if recipe.activations != "float" and hidden and hidden <= set(recipe.float_layers):
+    chain = [name for name in known if name not in (TABLE, LAST)]
+    integers = [place for place, name in enumerate(chain) if name not in recipe.float_layers]
+    if recipe.activations != "float" and chain and not integers:
         return "a hidden layer to compute in integers, and `float_layers` names all of them"
+    if recipe.ranges == "aware" and integers:
+        between = [n for n in chain[integers[0] : integers[-1]] if n in recipe.float_layers]
+        if between:
+            return (
+                f"`{between[0]}` to stay float, and it stands between layers that compute in "
+                "integers: the converter makes it compute in integers too when ranges come from "
+                "fine-tuning. `ranges: representative` can leave it out"
+            )
     return None
 
 

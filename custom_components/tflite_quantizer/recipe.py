@@ -71,6 +71,10 @@ class Tables:
       coverage: Each text vocabulary is cut to its most frequent values that cover
         this share of train; the others share the out-of-vocabulary row, and the
         network is fine-tuned. 1 keeps all.
+      buckets: The values that `coverage` cuts off share so many rows by a hash of the
+        value (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning",
+        2009) and not the one of unknown values. The file keeps these values: no
+        built-in operation of TFLite hashes text.
       width: Of the embedding: narrowed by a truncated singular value decomposition
         and fine-tuning. None keeps it.
     """
@@ -78,6 +82,13 @@ class Tables:
     layout: Literal["as_trained", "compact"] = "compact"
     coverage: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     width: Count | None = None
+    buckets: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.coverage < 1.0 and self.layout == "as_trained":
+            raise ValueError("a `coverage` below 1 needs `layout: compact`")
+        if self.buckets and self.coverage == 1.0:
+            raise ValueError("`buckets` are for the values that a `coverage` below 1 cuts off")
 
     @property
     def changes_network(self) -> bool:
@@ -119,7 +130,8 @@ class Recipe:
         left in float are stored in 8 bits from this many elements on. The converter's
         own limit is 1,024, which leaves a small network as it was; None means that one.
       edge: Who quantizes the dense weights; None for the converter and `slim.py`.
-      float_layers: That stay in float, by name: `embedding`, `hidden_1` and so on, `logits`.
+      float_layers: That stay in float, by name: `embedding`, `hidden_1` and so on, `logits`;
+        of a network of images `block_1`, `block_2_depthwise`, `block_2` and so on as well.
         `sensitivity` says which deserve it.
       slim: Take out what no interpreter reads: names, metadata, empty buffers,
         repeated constants. Answers do not change. With `float16`, constants of the

@@ -87,10 +87,11 @@ class Space:
         """
         width = network.embedding
         narrower = {3 * width // 4, width // 2, width // 4, 1} - {0, width}
-        compressed = objective == "gzip" and bool(network.hidden)
+        layers = bool(network.hidden) or spec.image is not None
+        compressed = objective == "gzip" and layers
         precisions = (*PRECISIONS, *(EDGE_PRECISIONS if edge else ()))
         return cls(
-            precisions=precisions if network.hidden else ("float16", "dynamic_range"),
+            precisions=precisions if layers else ("float16", "dynamic_range"),
             coverages=_coverages(spec, ids),
             widths=(None, *sorted(narrower, reverse=True)) if spec.categorical else (None,),
             shares=SHARES if compressed else (None,),

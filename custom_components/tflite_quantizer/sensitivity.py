@@ -18,8 +18,8 @@ from models.options import NetworkOptions
 from models.spec import ModelSpec
 
 TABLE, LAST = "embedding", "logits"
-#: Of a network of images; they stay float while dense layers are looked at.
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "MEAN")
+#: What layers with weights are in a file, the table's aside.
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class LayerJob:
     Attributes:
       job: As for a float recipe; its rows hold the representative ones.
       layer: Of `layers`; None leaves all of them float.
-      position: Of the layer among the dense ones; None for the table and for none.
+      position: Of the layer among those with weights; None for the table and for none.
     """
 
     job: Any
@@ -42,7 +42,7 @@ class LayerDrop:
     """What 8 bits in one layer cost and save.
 
     Attributes:
-      layer: `embedding`, `hidden_1` and so on, or `logits`.
+      layer: Of `layers`.
       bytes_saved: Against the float file; below 0 where 8 bits take more than they save.
       quality: Drop against the float student with its interval, as `comparison.Drop.to_dict`;
         empty when there is no file.
@@ -59,25 +59,42 @@ class LayerDrop:
 
 
 def layers(spec: ModelSpec, network: NetworkOptions) -> tuple[str, ...]:
-    """Names of what can be quantized, in the order in which it computes."""
+    """Names of what can be quantized, in the order in which it computes.
+
+    `embedding`; of a network of images its convolutions, as `models.network` calls them
+    (`block_1`, `block_2_depthwise`, `block_2` and so on); `hidden_1` and so on; `logits`.
+    """
     table = (TABLE,) if spec.categorical else ()
-    return (*table, *(f"hidden_{i + 1}" for i in range(len(network.hidden))), LAST)
+    hidden = (f"hidden_{i + 1}" for i in range(len(network.hidden)))
+    return (*table, *convolutions(spec, network), *hidden, LAST)
+
+
+def convolutions(spec: ModelSpec, network: NetworkOptions) -> tuple[str, ...]:
+    """Names of the convolutions; none without an image."""
+    if spec.image is None:
+        return ()
+    found: list[str] = []
+    for number in range(1, len(network.blocks(spec.image.height, spec.image.width)) + 1):
+        full = network.convolution == "full"
+        found += [f"block_{number}_depthwise"] if number > 1 and not full else []
+        found += [f"block_{number}", *([f"block_{number}_second"] if full else [])]
+    return tuple(found)
 
 
 def places(
     spec: ModelSpec, network: NetworkOptions, names: Sequence[str]
 ) -> tuple[int | None, ...]:
-    """Where layers are among the dense ones, in the order in which they compute; None: the table.
+    """Where layers are among those with weights, as they compute; None: the table.
 
     Raises:
       ValueError: there is no such layer.
     """
     known = layers(spec, network)
-    dense = [name for name in known if name != TABLE]
+    weighted = [name for name in known if name != TABLE]
     for name in names:
         if name not in known:
             raise ValueError(f"there is no layer `{name}`; there are {', '.join(known)}")
-    return tuple(None if name == TABLE else dense.index(name) for name in names)
+    return tuple(None if name == TABLE else weighted.index(name) for name in names)
 
 
 def sensitivity(
@@ -107,11 +124,10 @@ def sensitivity(
       isolation.Isolated: not even the float file can be made.
     """
     names = layers(spec, network)
-    dense = [name for name in names if name != TABLE]
 
     def make(layer: str | None) -> bytes:
         path = f"{job.output}.{layer or 'float'}"
-        position = dense.index(layer) if layer in dense else None
+        [position] = places(spec, network, [layer]) if layer else [None]
         isolation.run_isolated(
             convert_layer,
             LayerJob(dataclasses.replace(job, output=path), layer, position),
@@ -186,10 +202,10 @@ def _with_one_layer(serving: Any, asked: LayerJob, rows: dict[str, Any]) -> byte
         plain = converter.convert()
         if asked.layer is None:
             return plain
-        dense = [name for name, _ in dense_layers(plain)]
+        others = [found.name for found in weighted_layers(plain)]
         if asked.position is not None:
-            del dense[asked.position]
-        operations = {*convert._FLOAT_OPERATIONS, *_CONVOLUTIONS} - (
+            del others[asked.position]
+        operations = {*convert._FLOAT_OPERATIONS, "MEAN"} - (
             {"GATHER"} if asked.layer == TABLE else set()
         )
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -198,14 +214,33 @@ def _with_one_layer(serving: Any, asked: LayerJob, rows: dict[str, Any]) -> byte
             converter=converter,
             debug_dataset=lambda: convert._one_by_one(rows),
             debug_options=tf.lite.experimental.QuantizationDebugOptions(
-                denylisted_ops=operations, denylisted_nodes=dense
+                denylisted_ops=operations, denylisted_nodes=others
             ),
         )
         return debugger.get_nondebug_quantized_model()
 
 
-def dense_layers(model: bytes) -> list[tuple[str, tuple[int, ...]]]:
-    """Of each dense layer, in the order in which they compute: what it writes, its weights' shape.
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    """A layer with weights, in a file.
+
+    Attributes:
+      operation: `CONV_2D`, `DEPTHWISE_CONV_2D` or `FULLY_CONNECTED`.
+      name: Of the tensor it writes.
+      shape: Of its weights.
+    """
+
+    operation: str
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def dense(self) -> bool:
+        return self.operation == "FULLY_CONNECTED"
+
+
+def weighted_layers(model: bytes) -> list[Weighted]:
+    """Convolutions and dense layers in the order in which they compute.
 
     Args:
       model: A file as the converter wrote it, names included.
@@ -215,10 +250,11 @@ def dense_layers(model: bytes) -> list[tuple[str, tuple[int, ...]]]:
     interpreter = Interpreter(model_content=model)
     tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     return [
-        (
+        Weighted(
+            operation["op_name"],
             tensors[operation["outputs"][0]]["name"],
             tuple(int(n) for n in tensors[operation["inputs"][1]]["shape"]),
         )
         for operation in interpreter._get_ops_details()
-        if operation["op_name"] == "FULLY_CONNECTED"
+        if operation["op_name"] in _WEIGHTED
     ]

@@ -17,8 +17,19 @@ from custom_components.tflite_quantizer.pack import pack
 
 _OPERATOR = schema.BuiltinOperator
 _TYPE = schema.TensorType
+#: Operations with weights, in the order in which `sensitivity` counts them, and which operand
+#: these are.
+_LAYERS = {_OPERATOR.CONV_2D: 1, _OPERATOR.DEPTHWISE_CONV_2D: 1, _OPERATOR.FULLY_CONNECTED: 1}
+_WEIGHTS = {**_LAYERS, _OPERATOR.GATHER: 0}
+#: Where a convolution's weights have their channels: each gets a scale of its own.
+_CHANNELS = {_OPERATOR.CONV_2D: 0, _OPERATOR.DEPTHWISE_CONV_2D: 3}
 #: Versions of the operations' kernels that take 8-bit weights with float activations.
-_HYBRID_DENSE_VERSION, _GATHER_VERSION = 9, 2
+_HYBRID_VERSIONS = {
+    _OPERATOR.CONV_2D: 5,
+    _OPERATOR.DEPTHWISE_CONV_2D: 6,
+    _OPERATOR.FULLY_CONNECTED: 9,
+    _OPERATOR.GATHER: 2,
+}
 _FROM_INT8, _FROM_FLOAT16 = 2, 3  # versions of DEQUANTIZE
 _BEFORE_PLACEHOLDER = 127  # larger codes do not fit the field that old readers look at
 
@@ -33,11 +44,11 @@ def slim(
 
     Args:
       content: A file as the converter wrote it.
-      weights: How float weights of dense layers and tables are stored; constants of
-        the preprocessing stay as they are.
+      weights: How float weights of dense layers, convolutions and tables are stored;
+        constants of the preprocessing stay as they are.
       least_elements: Smaller ones stay float.
-      float_layers: What stays float whatever its size: places among the dense layers, in
-        the order in which they compute; None is the embedding table.
+      float_layers: What stays float whatever its size: places among the convolutions and dense
+        layers, in the order in which they compute; None is the embedding table.
     """
     # LiteRT's schema and not TensorFlow's, which may be older and lose what it does not know.
     model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
@@ -147,20 +158,20 @@ def _keep_used_buffers(model: Any) -> None:
 
 def _operators_of(model: Any, graph: Any, layers: Collection[int | None]) -> list[Any]:
     """The operators that compute these layers."""
-    found, dense = [], 0
+    found, place = [], 0
     for operator in graph.operators:
         code = _code(model, operator)
-        if code == _OPERATOR.FULLY_CONNECTED:
-            if dense in layers:
+        if code in _LAYERS:
+            if place in layers:
                 found.append(operator)
-            dense += 1
+            place += 1
         elif code == _OPERATOR.GATHER and None in layers:
             found.append(operator)
     return found
 
 
 def _to_int8(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
-    """Dense weights and tables in 8 bits, one scale each.
+    """Dense weights and tables in 8 bits, one scale each; convolutions', one for each channel.
 
     The converter's own dynamic-range quantization starts at 1,024 elements.
     """
@@ -171,13 +182,15 @@ def _to_int8(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
         if operand is None:
             continue
         code = _code(model, operator)
-        operator.inputs[operand] = table = _as_int8(model, graph, operator.inputs[operand])
+        operator.inputs[operand] = table = _as_int8(
+            model, graph, operator.inputs[operand], _CHANNELS.get(code)
+        )
+        operator.opcodeIndex = _opcode(model, code, _HYBRID_VERSIONS[code])
         if code == _OPERATOR.FULLY_CONNECTED:
             # Symmetric ranges would waste half of the 8 bits on activations after a ReLU.
             operator.builtinOptions.asymmetricQuantizeInputs = True
-            operator.opcodeIndex = _opcode(model, code, _HYBRID_DENSE_VERSION)
+        if code in _LAYERS:
             continue
-        operator.opcodeIndex = _opcode(model, code, _GATHER_VERSION)
         output = operator.outputs[0]
         gathered = _tensor_like(graph.tensors[output], _TYPE.INT8)
         gathered.quantization = graph.tensors[table].quantization
@@ -188,7 +201,7 @@ def _to_int8(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
 
 
 def _to_float16(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
-    """Dense weights and tables in 16 bits, widened where they are used.
+    """Weights and tables in 16 bits, widened where they are used.
 
     The converter would do the same to the constants of the preprocessing, where
     16 bits are too few: a longitude of -87.65 is off by 0.03, a zip code by ten.
@@ -210,8 +223,8 @@ def _to_float16(model: Any, graph: Any, least: int, kept: list[Any]) -> None:
 
 
 def _weights_of(model: Any, graph: Any, operator: Any, least: int) -> int | None:
-    """Which operand of a dense layer or of a look-up is its float weights, if any."""
-    operand = {_OPERATOR.FULLY_CONNECTED: 1, _OPERATOR.GATHER: 0}.get(_code(model, operator))
+    """Which operand of a layer or of a look-up is its float weights, if any."""
+    operand = _WEIGHTS.get(_code(model, operator))
     if operand is None:
         return None
     tensor = graph.tensors[operator.inputs[operand]]
@@ -219,15 +232,27 @@ def _weights_of(model: Any, graph: Any, operator: Any, least: int) -> int | None
     return operand if is_float else None
 
 
-def _as_int8(model: Any, graph: Any, index: int) -> int:
-    """A new int8 tensor for a constant float one; symmetric, range -127 to 127."""
-    values = np.frombuffer(_data(model, graph.tensors[index]), np.float32)
-    scale = max(float(np.abs(values).max()) / 127.0, np.finfo(np.float32).tiny)
-    rounded = np.round(values / np.float32(scale)).astype(np.int8)
+def _as_int8(model: Any, graph: Any, index: int, channels: int | None = None) -> int:
+    """A new int8 tensor for a constant float one; symmetric, range -127 to 127.
+
+    Args:
+      model, graph: Of the file.
+      index: Of the float tensor.
+      channels: The dimension whose every slice has a scale of its own; None for one scale.
+    """
+    shape = [int(n) for n in graph.tensors[index].shape]
+    values = np.frombuffer(_data(model, graph.tensors[index]), np.float32).reshape(shape)
+    others = None if channels is None else tuple(i for i in range(len(shape)) if i != channels)
+    scale = np.maximum(
+        np.abs(values).max(axis=others, keepdims=True) / np.float32(127.0),
+        np.finfo(np.float32).tiny,
+    )
+    rounded = np.round(values / scale).astype(np.int8)
     made = _constant(model, graph, index, rounded, _TYPE.INT8)
     graph.tensors[made].quantization = schema.QuantizationParametersT()
-    graph.tensors[made].quantization.scale = np.array([scale], np.float32)
-    graph.tensors[made].quantization.zeroPoint = np.array([0], np.int64)
+    graph.tensors[made].quantization.scale = scale.reshape(-1).astype(np.float32)
+    graph.tensors[made].quantization.zeroPoint = np.zeros(scale.size, np.int64)
+    graph.tensors[made].quantization.quantizedDimension = channels or 0
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -39,6 +40,8 @@ class Student:
       seed: Of fine-tuning.
       copies: Rows of the embedding table `[n, 2]` that repeat another one:
         (row, repeated row). Fine-tuning moves only the repeated ones.
+      hashed: Text feature to those of its values that share a row, with the row among the
+        feature's own (`Tables.buckets`); its vocabulary then ends with a word for each bucket.
       layout: Of the graph in front of the network: `direct` is compact without a
         look-up table for integer categories.
     """
@@ -53,6 +56,7 @@ class Student:
     epochs: int
     seed: int
     copies: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), int))
+    hashed: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     layout: Literal["as_trained", "compact", "direct"] = "as_trained"
 
     def replace(self, **changes) -> Student:
@@ -68,7 +72,7 @@ class Student:
         """Raw features in, prediction out; with another network of the same inputs if given."""
         preprocessor = None
         if self.layout != "as_trained":
-            preprocessor = Preprocessor(self.spec, direct=self.layout == "direct")
+            preprocessor = Preprocessor(self.spec, self.layout == "direct", self.hashed)
         return Serving(self.contract, network or self.network, preprocessor)
 
     def passes(self, steps: int) -> int:

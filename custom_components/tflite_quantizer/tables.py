@@ -7,6 +7,7 @@ outweigh the network.
 from __future__ import annotations
 
 import dataclasses
+import zlib
 
 import numpy as np
 import tf_keras
@@ -35,7 +36,7 @@ def reduce(student: Student, recipe: Recipe) -> Student:
     if not student.spec.categorical:
         return student if tables.layout == "as_trained" else student.replace(layout="compact")
     if tables.coverage < 1.0:
-        student = cut_vocabularies(student, tables.coverage)
+        student = cut_vocabularies(student, tables.coverage, tables.buckets)
     if tables.width is not None and tables.width < student.options.embedding:
         student = narrow(student, tables.width)
     if tables.layout == "compact":
@@ -45,13 +46,21 @@ def reduce(student: Student, recipe: Recipe) -> Student:
     return student
 
 
-def cut_vocabularies(student: Student, coverage: float) -> Student:
+def cut_vocabularies(student: Student, coverage: float, buckets: int | None = None) -> Student:
     """Keeps the most frequent text values that cover a share of train.
 
-    The others share the out-of-vocabulary row, which starts as their mean by frequency.
+    The others share the out-of-vocabulary row, or by their hash one of the rows of the buckets.
+    A shared row starts as the mean by frequency of those that share it.
+
+    Args:
+      student: Any.
+      coverage: Of train's rows by the values that keep a row of their own.
+      buckets: Rows for the others; None for the out-of-vocabulary row alone. A feature of
+        which no more values than that are left keeps them all.
     """
     spec, [table] = student.spec, student.network.get_layer("embedding").get_weights()
     features, parts, remap, start = [], [], [], 0
+    hashed: dict[str, dict[str, int]] = {}
     for column, (feature, offset) in enumerate(zip(spec.categorical, spec.offsets, strict=True)):
         rows = table[offset : offset + feature.size]
         counts = np.bincount(student.train.ids[:, column] - offset, minlength=feature.size)
@@ -61,23 +70,49 @@ def cut_vocabularies(student: Student, coverage: float) -> Student:
             # A vocabulary is ordered by frequency, so what is kept is its beginning.
             reached = np.cumsum(known) >= coverage * known.sum()
             keep = max(1, int(np.argmax(reached)) + 1)
-        size = RESERVED_IDS + keep
-        kept = rows[:size].copy()
-        merged = np.concatenate([[OUT_OF_VOCABULARY_ID], np.arange(size, feature.size)])
-        if counts[merged].sum():
-            kept[OUT_OF_VOCABULARY_ID] = np.average(rows[merged], axis=0, weights=counts[merged])
-        features.append(dataclasses.replace(feature, vocabulary=feature.vocabulary[:keep]))
-        parts.append(kept)
-        old = np.arange(feature.size)
-        remap.append(start + np.where(old < size, old, OUT_OF_VOCABULARY_ID))
-        start += size
+        place = np.arange(feature.size)  # of each value among the feature's new rows
+        place[RESERVED_IDS + keep :] = OUT_OF_VOCABULARY_ID
+        vocabulary = feature.vocabulary[:keep]
+        if buckets and feature.dtype == "string":
+            rare = feature.vocabulary[keep:]
+            found = _hashed(rare, RESERVED_IDS + keep, buckets)
+            if len(set(found)) < len(rare):
+                hashed[feature.name] = dict(zip(rare, found, strict=True))
+                vocabulary += tuple(f"#{bucket}" for bucket in range(len(set(found))))
+            else:  # nothing would be shared
+                found = list(range(RESERVED_IDS + keep, feature.size))
+                vocabulary = feature.vocabulary
+            place[RESERVED_IDS + keep :] = found
+        features.append(dataclasses.replace(feature, vocabulary=vocabulary))
+        parts.append(_shared_rows(rows, counts, place, features[-1].size))
+        remap.append(start + place)
+        start += features[-1].size
     return _rebuild(
         student,
         dataclasses.replace(spec, categorical=tuple(features)),
         student.options,
         np.concatenate(parts),
         np.concatenate(remap),
-    )
+    ).replace(hashed=hashed)
+
+
+def _hashed(words: tuple[str, ...], first: int, buckets: int) -> list[int]:
+    """The row of each word: `first` and on, one for every bucket that holds a word."""
+    bucket = [zlib.crc32(word.encode("utf-8")) % buckets for word in words]
+    filled = sorted(set(bucket))
+    return [first + filled.index(b) for b in bucket]
+
+
+def _shared_rows(rows: np.ndarray, counts: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
+    """New rows `[size, width]`: where several old ones come together, their mean by frequency."""
+    made = np.zeros((size, rows.shape[1]), rows.dtype)
+    for row in range(size):
+        [old] = np.nonzero(place == row)
+        weights = counts[old] if counts[old].sum() else np.ones(len(old))
+        # One that came alone, or that nobody had, stays as it was bit by bit.
+        alone = len(old) == 1 or (row == OUT_OF_VOCABULARY_ID and not counts[old].sum())
+        made[row] = rows[old[0]] if alone else np.average(rows[old], axis=0, weights=weights)
+    return made
 
 
 def narrow(student: Student, width: int) -> Student:

@@ -28,7 +28,7 @@ from custom_components.example_gen.fingerprint import fingerprint
 from custom_components.example_gen.options import DataOptions, SplitOptions
 from models.errors import ConfigError, DataError, FlywheelError
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def generate(folder, path, kinds=None, **options) -> standard_artifacts.Examples:

@@ -21,9 +21,7 @@ from custom_components.example_gen import csv_file, demo, reader
 from custom_components.example_gen.fingerprint import fingerprint
 from models.errors import ConfigError, FlywheelError
 
-quick = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(path, text):

@@ -15,9 +15,7 @@ from custom_components.example_gen import csv_file, reader, split, timestamps
 from custom_components.example_gen.options import SplitOptions
 from models.errors import ConfigError, DataError
 
-quick = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(path, names, rows):

@@ -11,9 +11,17 @@ from sklearn.datasets import load_digits
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from custom_components.tflite_quantizer import compress, coverage, executor, needs, recipes
+from custom_components.tflite_quantizer import (
+    compress,
+    coverage,
+    executor,
+    needs,
+    recipes,
+    sensitivity,
+)
 from custom_components.tflite_quantizer import student as student_module
 from custom_components.tflite_quantizer.convert import Job, convert
+from custom_components.tflite_quantizer.search_space import Space
 from models import bundle
 from models.graph import network_inputs
 from models.network import build_network
@@ -28,6 +36,7 @@ SPEC = ModelSpec(
     "multiclass", "label", ("0", "1", "2", "3"), (), (), image=ImageFeature("image", 8, 8, 1)
 )
 OPTIONS = StudentOptions(filters=(8, 16), hidden=(8,), learning_rate=1e-2)
+LAYERS = ("block_1", "block_2_depthwise", "block_2", "hidden_1", "logits")
 NAMES = (
     "float32_compact float16 dynamic_range int8_ptq int8_qat int16x8 pruned50_polynomial "
     "sparse_2_4 sparse_block clustered16 pruned50_int8"
@@ -101,6 +110,25 @@ def constants(path) -> list[tuple[str, int, np.ndarray]]:
     return found
 
 
+def stored(path) -> list[str]:
+    """How each layer's weights are stored, in the order in which they compute."""
+    names = {schema.TensorType.FLOAT32: "float32", schema.TensorType.INT8: "int8"}
+    return [names[code] for _, code, _ in constants(path)]
+
+
+def channel_scales(path) -> list[np.ndarray]:
+    """Scales of every convolution's weights."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    tensors = {t["index"]: t["quantization_parameters"] for t in interpreter.get_tensor_details()}
+    return [
+        tensors[operation["inputs"][1]]["scales"]
+        for operation in interpreter._get_ops_details()
+        if "CONV" in operation["op_name"]
+    ]
+
+
 def test_the_compact_file_says_what_the_network_says(made, student):
     assert np.abs(answer(made["float32_compact"]) - student[2]).max() < 1e-4
 
@@ -154,6 +182,86 @@ def test_few_values_where_it_is_clustered_and_smaller_when_compressed(made):
     assert packed["pruned50_int8"] < 1.02 * packed["int8_qat"] < packed["float32_compact"]
     size = {name: made[name].stat().st_size for name in NAMES}
     assert max(size["int8_ptq"], size["float16"]) < size["float32_compact"]
+
+
+@pytest.mark.parametrize("name", ["float16", "dynamic_range"])
+def test_convolutions_are_stored_in_fewer_bits(made, name):
+    """The converter leaves tensors under 1,024 elements in float: all of a small network."""
+    found = sensitivity.weighted_layers(made["float32_compact"].read_bytes())
+    assert [layer.operation for layer in found] == [
+        *("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D"),
+        *("FULLY_CONNECTED", "FULLY_CONNECTED"),
+    ]
+    if name == "dynamic_range":
+        assert stored(made[name]) == ["int8"] * 4 + ["float32"]  # the last has 32 weights
+        scales = channel_scales(made[name])
+        assert [len(s) for s in scales] == [8, 8, 16]
+    assert made[name].stat().st_size < 0.9 * made["float32_compact"].stat().st_size
+    assert np.abs(answer(made[name]) - answer(made["float32_compact"])).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("dynamic_range", ["block_2_depthwise"]),
+        ("dynamic_range", ["block_2", "hidden_1"]),
+        ("int8_ptq", ["block_2_depthwise"]),
+        ("int8_ptq", ["block_1", "hidden_1"]),
+        ("int8_qat", ["block_1", "hidden_1"]),
+    ],
+)
+def test_named_convolutions_stay_float_and_the_others_do_not(student, made, name, kept, tmp_path):
+    folder, rows, _ = student
+    recipe = dataclasses.replace(recipes.get(name), float_layers=tuple(kept))
+    assert needs.reason_to_skip(recipe, SPEC, OPTIONS, len(TRAIN)) is None
+    path = tmp_path / "made.tflite"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(student_module, "LEAST_IMAGE_STEPS", 20)
+        convert(Job(recipe, str(folder), str(path), rows, 1, 0))
+    expected = ["float32" if layer in kept else "int8" for layer in LAYERS[:-1]]
+    assert stored(path) == [*expected, "float32"]
+    assert path.stat().st_size > made[name].stat().st_size
+
+
+def test_one_convolution_at_a_time_in_8_bits(student, made, tmp_path):
+    folder, rows, _ = student
+    job = Job(recipes.get("float32_compact"), str(folder), str(tmp_path / "one"), rows, 1, 0)
+    for position, layer in enumerate(LAYERS):
+        sensitivity.convert_layer(sensitivity.LayerJob(job, layer, position))
+        path = tmp_path / "one"
+        assert stored(path) == ["int8" if other == layer else "float32" for other in LAYERS]
+        assert np.abs(answer(path) - answer(made["float32_compact"])).max() > 1e-5
+
+
+@pytest.mark.parametrize("convolution", ["separable", "full"])
+def test_layers_are_called_as_the_network_calls_them(convolution):
+    options = StudentOptions(filters=(4, 4, 8), hidden=(8,), convolution=convolution)
+    network = build_network(SPEC, options)
+    weighted = [
+        layer.name
+        for layer in network.layers
+        if "norm" not in layer.name and any("kernel" in w.name for w in layer.weights)
+    ]
+    assert sensitivity.layers(SPEC, options) == tuple(weighted)
+    assert sensitivity.places(SPEC, options, ["block_2", "logits"]) == (
+        weighted.index("block_2"),
+        len(weighted) - 1,
+    )
+
+
+def test_simulated_quantization_cannot_leave_a_layer_out_in_the_middle():
+    recipe = dataclasses.replace(recipes.get("int8_qat"), float_layers=("block_2_depthwise",))
+    said = needs.reason_to_skip(recipe, SPEC, OPTIONS, 600)
+    assert "`block_2_depthwise`" in said and "`ranges: representative`" in said
+    every = dataclasses.replace(recipe, float_layers=tuple(LAYERS[:-1]))
+    assert "names all of them" in needs.reason_to_skip(every, SPEC, OPTIONS, 600)
+
+
+def test_a_search_may_leave_convolutions_in_float_and_compute_in_integers_without_dense_layers():
+    plain = OPTIONS.model_copy(update={"hidden": ()})
+    space = Space.of(SPEC, plain, sensitive=("block_1",))
+    assert "int8_ptq" in space.precisions
+    assert ("block_1",) in space.float_layers
 
 
 def test_what_cannot_work_is_said_before_it_is_tried():

@@ -261,7 +261,7 @@ cell_rows = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cell_rows, st.integers(1, 40))
 def test_any_cut_into_batches_gives_the_same(rows, size):
     """Also where a column is all missing in one batch and not in another."""
@@ -277,7 +277,7 @@ def test_any_cut_into_batches_gives_the_same(rows, size):
         assert (stats.num_missing, stats.num_non_missing) == (missing, len(rows) - missing)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(st.one_of(st.integers(0, 9), st.floats(-1e30, 1e30)), st.integers(0, 50)),

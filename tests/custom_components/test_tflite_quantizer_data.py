@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custom_components.tflite_quantizer import coverage, needs, recipes
+from custom_components.tflite_quantizer import builtin, coverage, needs, recipes, trials
 from custom_components.tflite_quantizer.options import QuantizerOptions
-from custom_components.tflite_quantizer.recipes import Clustering, Recipe, Sparsity, Tables
+from custom_components.tflite_quantizer.recipes import Clustering, Edge, Recipe, Sparsity, Tables
 from models.errors import ConfigError
 from models.options import NetworkOptions
 from models.rows import Rows
@@ -78,6 +79,8 @@ def test_any_recipe_goes_to_json_and_back(sparsity, clustering, tables):
         ({"ranges": "aware"}, ["for integer activations"]),
         ({"name": "No Name"}, ["`name`"]),
         ({"tables": {"width": 0}, "slim": "perhaps"}, ["`tables.width`", "`slim`"]),
+        ({"tables": {"buckets": 4}}, ["`buckets`", "`coverage` below 1"]),
+        ({"tables": {"coverage": 0.9, "layout": "as_trained"}}, ["`layout: compact`"]),
     ],
 )
 def test_wrong_recipes_are_refused_by_the_name_of_the_key(fields, said):
@@ -85,6 +88,62 @@ def test_wrong_recipes_are_refused_by_the_name_of_the_key(fields, said):
         recipes.from_dict({"name": "mine", "weights": "int8", **fields})
     assert error.value.reason.code == "RECIPE_INVALID"
     assert all(words in str(error.value) for words in said), str(error.value)
+
+
+def of(**wanted):
+    """Whether a recipe has these fields; what it says nothing about must be as in a plain one."""
+    plain = {
+        "activations": "float",
+        "ranges": "none",
+        "sparsity": None,
+        "clustering": None,
+        "edge": None,
+        "tables": Tables(),
+    }
+    fields = {**plain, **wanted}
+    return lambda recipe: all(getattr(recipe, name) == value for name, value in fields.items())
+
+
+AWARE = {"weights": "int8", "activations": "int8", "ranges": "aware"}
+REDUCED = Tables(coverage=0.98, width=2)
+
+
+@pytest.mark.parametrize(
+    "meant",
+    [
+        of(weights="float32", tables=Tables(layout="as_trained"), slim=False),
+        of(weights="float16"),
+        of(weights="int8"),  # dynamic range
+        of(weights="int8", activations="int8", ranges="representative"),
+        of(**AWARE),
+        of(weights="int8", activations="int16", ranges="representative"),
+        *(
+            of(weights="float32", sparsity=Sparsity(share=share, schedule=schedule))
+            for share in (0.5, 0.8)
+            for schedule in ("constant", "polynomial")
+        ),
+        of(weights="float32", sparsity=Sparsity(pattern="m_by_n", m=2, n=4)),
+        of(weights="float32", sparsity=Sparsity(pattern="block", block=(4, 1))),
+        *(of(weights="float32", clustering=Clustering(n)) for n in (8, 16, 32)),
+        of(**AWARE, sparsity=Sparsity()),
+        of(**AWARE, clustering=Clustering(16)),
+        of(**AWARE, sparsity=Sparsity(), clustering=Clustering(16)),
+        of(**AWARE, tables=REDUCED),
+        of(weights="int8", tables=REDUCED),
+        of(weights="int8", tables=dataclasses.replace(REDUCED, buckets=8)),  # rare ones hashed
+        *(of(weights=w, edge=Edge("dynamic")) for w in ("int8", "int4")),
+        *(of(weights=w, edge=Edge("weight_only")) for w in ("int8", "int4")),
+        of(weights="int4", edge=Edge(block=32)),
+    ],
+)
+def test_every_technique_is_one_recipe_of_the_registry(meant):
+    assert len([name for name in recipes.names() if meant(recipes.get(name))]) == 1
+
+
+def test_no_recipe_of_the_registry_does_what_another_does():
+    """A name of each: what differs between two is in their fields."""
+    meanings = {trials.key(recipe) for recipe in builtin.RECIPES}
+    assert len(meanings) == len(builtin.RECIPES) == 27
 
 
 def test_a_user_adds_a_recipe_in_the_config():

@@ -304,6 +304,26 @@ def test_smaller_tables_hold_fewer_words_and_narrower_rows(workshop):
     assert trained.float_auc - trained.auc < 0.02
 
 
+def test_hashed_values_keep_their_words_and_share_rows(workshop):
+    """Merging takes fewer bytes: no operation of TFLite hashes text, so words have to be there."""
+    hashed = dataclasses.replace(
+        recipes.get("dynamic_range_hashed"),
+        name="hashed_to_four",
+        tables=recipes.Tables(coverage=0.6, width=2, buckets=4),
+    )
+    merged = dataclasses.replace(
+        hashed, name="merged_rare", tables=recipes.Tables(coverage=0.6, width=2)
+    )
+    all_words = workshop.make("dynamic_range_hashed")  # of so few rare ones none shares a row
+    made, other = workshop.make(hashed), workshop.make(merged)
+    words = [sum(f"number {i}".encode() in m.content for i in range(30)) for m in (made, other)]
+    assert words[0] == 30 > words[1]
+    height = [embedding(m.model)[1].shape[0] for m in (other, made, all_words)]
+    assert height[1] == height[0] + 4 < height[2]
+    assert len(other.content) < len(made.content) <= len(all_words.content)
+    assert made.float_auc - made.auc < 0.06  # of two values in five, only four rows are left
+
+
 def test_all_files_of_recipes_are_slim_and_alike_in_size(workshop):
     plain = workshop.make("float32")
     for name in ("float32_compact", "float16", "dynamic_range", "int8_ptq", "int8_qat"):

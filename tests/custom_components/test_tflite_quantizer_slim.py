@@ -97,7 +97,7 @@ NUMBERS = st.tuples(st.floats(-1e4, 1e4, width=32), st.floats(-1e4, 1e4, width=3
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.one_of(NUMBERS, INTEGERS, WORDS), min_size=1, max_size=6),
     st.sampled_from([1, 2, 4]),
@@ -198,7 +198,7 @@ def test_buffers_are_aligned_as_the_schema_says(file):
     assert model.SignatureDefs(0).SignatureKey().decode() == SIGNATURE
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(
@@ -257,6 +257,57 @@ def test_merged_text_values_answer_as_unknown_ones():
     assert got[2] == got[3] and before[2] != before[3]
     # Only unknown words were never seen: the shared row is the merged word's own.
     np.testing.assert_allclose(got[:3], before[:3], atol=1e-6)
+
+
+def test_hashed_text_values_share_rows_and_unknown_ones_keep_theirs():
+    rare = tuple(f"rare {i}" for i in range(20))
+    spec = dataclasses.replace(
+        spec_of([(0.0, 1.0), {"a", "b"}, {1, 2, 3}]),
+        categorical=(
+            CategoricalFeature("x1", "string", ("a", "b", *rare)),
+            CategoricalFeature("x2", "integer", ("1", "2", "3"), "integer"),
+        ),
+    )
+    words = ["a"] * 600 + ["b"] * 380 + list(rare)
+    columns = {"x0": [0.5] * 1000, "x1": words, "x2": [1, 2, 3, 2] * 250, "y": ["no"] * 1000}
+    rows = preprocess(spec, pa.table(columns).to_batches())
+    student = student_of(spec).replace(train=rows, valid=rows)
+    cut = tables.cut_vocabularies(student, 0.98, buckets=4)
+    assert set(cut.hashed) == {"x1"} and set(cut.hashed["x1"]) == set(rare)
+    assert len(set(cut.hashed["x1"].values())) == 4
+    made = tables.compact(cut, 1)  # puts the whole numbers first
+    assert made.spec.categorical[0].name == "x2"
+    asked = ["a", "b", *rare, "zzz", None]
+    table = pa.table({"x0": [0.5] * 24, "x1": asked, "x2": [2] * 24})
+    inputs = feeds.encode(spec, table)
+    content = to_tflite(made.serving(), recipes.get("float32_compact"))
+    got = TFLiteRunner(content)(by_tensor(spec, inputs))[:, 0]
+    before = answer(Serving(spec, student.network), spec, inputs)[:, 0]
+    np.testing.assert_allclose(got[[0, 1, 22, 23]], before[[0, 1, 22, 23]], atol=1e-6)
+    said = {}
+    for word, value in zip(rare, got[2:22], strict=True):
+        said.setdefault(cut.hashed["x1"][word], set()).add(round(float(value), 6))
+    assert all(len(values) == 1 for values in said.values())  # one bucket, one answer
+    assert len({value for values in said.values() for value in values}) == 4
+    # The row of a bucket is the mean of those that share it; training sees the same rows.
+    [old] = student.network.get_layer("embedding").get_weights()
+    [new] = cut.network.get_layer("embedding").get_weights()
+    bucket = cut.hashed["x1"][rare[0]]
+    own = [4 + i for i, word in enumerate(rare) if cut.hashed["x1"][word] == bucket]
+    np.testing.assert_allclose(new[bucket], old[own].mean(axis=0), rtol=1e-5)
+    assert set(cut.train.ids[980:, 0]) == set(cut.hashed["x1"].values())
+
+
+def test_few_rare_values_need_no_buckets():
+    spec = dataclasses.replace(
+        spec_of([(0.0, 1.0), {"a", "b", "c"}]),
+        categorical=(CategoricalFeature("x1", "string", ("a", "b", "c")),),
+    )
+    words = ["a"] * 60 + ["b"] * 38 + ["c"] * 2
+    columns = {"x0": [0.5] * 100, "x1": words, "y": ["no"] * 100}
+    rows = preprocess(spec, pa.table(columns).to_batches())
+    cut = tables.cut_vocabularies(student_of(spec).replace(train=rows, valid=rows), 0.95, 8)
+    assert cut.hashed == {} and cut.spec.categorical == spec.categorical
 
 
 def test_a_narrower_embedding_is_the_closest_of_its_rank():

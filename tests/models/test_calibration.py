@@ -43,7 +43,7 @@ def test_the_loss_is_that_of_the_metrics(task):
     assert loss(spec, logits, labels) == pytest.approx(scored["log_loss"], rel=1e-6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(CLASSIFICATION),
     st.integers(1, 300),
@@ -57,7 +57,7 @@ def test_on_the_rows_it_was_fitted_on_the_loss_never_rises(task, rows, seed, sha
     assert loss(spec, logits / temperature, labels) <= loss(spec, logits, labels) + 1e-12
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from(CLASSIFICATION), st.integers(0, 1000), st.floats(0.05, 20.0))
 def test_ranking_stays(task, seed, temperature):
     spec, logits, _ = drawn(task, 80, seed)
@@ -93,7 +93,7 @@ def test_regression_and_few_rows_have_no_temperature():
     assert calibration.calibrate(*drawn("binary", 20, 0)) is None
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.sampled_from(CLASSIFICATION), st.integers(0, 100), st.floats(0.1, 10.0))
 def test_folding_is_dividing_the_logits(task, seed, temperature):
     spec = SPECS[task]

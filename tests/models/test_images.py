@@ -66,7 +66,7 @@ def table(spec: ModelSpec, rows: int) -> pa.Table:
     return pa.table(columns)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
 def test_a_png_keeps_every_pixel(height, width, channels, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)

@@ -5,13 +5,12 @@ tables become `ai.onnx.ml` operators); `onnxruntime.quantization.quantize_dynami
 weights in 8 bits. Neither lives with the pipeline's locks, so both have an environment of their
 own, `.venv-onnx`, which `ensure` makes with uv, and `onnx_worker.py` runs in it.
 
-Sizes and answers compare with the TFLite files directly. Latency is ONNX Runtime's own, of the
-same rows, on one thread, but in a process of its own: not in the interleaved rounds of the rest.
+Sizes and answers compare with the TFLite files directly. Its calls are timed in its own process,
+of the same rows, on one thread, when it is its turn in the rounds (benchmarks/interleaved.py).
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import pathlib
 import shutil
@@ -21,12 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from custom_components.tflite_quantizer import quality
-from models import metrics
+from benchmarks.interleaved import Timed
 from models.predictor import SERVING_FOLDER, by_tensor
 from models.rows import Rows
 from models.spec import ModelSpec
-from models.student import labels_of
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = (
@@ -73,66 +70,83 @@ def ensure(folder: pathlib.Path = ROOT / ".venv-onnx") -> str:
     return str(python)
 
 
-def compare(
-    teacher: str,
-    spec: ModelSpec,
-    rows: Rows,
-    reference: np.ndarray,
-    work: pathlib.Path,
-    min_slice_rows: int = 200,
-) -> dict[str, dict[str, Any]]:
-    """The rows of the table, as `measure.measure` answers for TFLite files.
+class Converted:
+    """The teacher on ONNX Runtime: answers to the rows, and calls on demand, timed there.
 
-    Args:
-      teacher: Folder of the teacher.
-      spec: Its contract.
-      rows: Of test, with their inputs.
-      reference: The float student's answers to them, `[n, units]`.
-      work: For files.
-      min_slice_rows: Slices with fewer rows are not judged.
-
-    Raises:
-      Unavailable: the environment cannot be made, or the conversion failed.
+    Attributes:
+      files: Way (value of `WAYS`) to path.
+      answers: Way to answers to the rows, `[n, units]`.
+      failed: Way to reason.
+      interpreter: In words.
     """
-    python = ensure()
-    inputs = work / "onnx_inputs.npz"
-    # Text as fixed-width arrays: no pickles between two versions of numpy.
-    fed = {name: _plain(x) for name, x in by_tensor(spec, rows.inputs).items()}
-    np.savez(inputs, **fed)
-    request = {
-        "saved_model": f"{teacher}/{SERVING_FOLDER}",
-        "inputs": str(inputs),
-        "output": spec.output,
-        "folder": str(work),
-    }
-    worker = pathlib.Path(__file__).with_name("onnx_worker.py")
-    ran = subprocess.run(
-        [python, "-I", "-W", "ignore", str(worker)],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if ran.returncode:
-        said = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
-        raise Unavailable(said[-1])
-    answer = json.loads(ran.stdout.splitlines()[-1])
-    keys, labels = quality.slice_keys(spec, rows.inputs), labels_of(spec, rows)
-    found = {}
-    for way, file in answer["files"].items():
-        content = pathlib.Path(file["path"]).read_bytes()
-        predictions = np.load(file["answers"])
-        found[WAYS[way]] = {
-            "bytes": len(content),
-            "gzip_bytes": len(gzip.compress(content, 9, mtime=0)),
-            "metrics": metrics.score(spec.task, labels, predictions),
-            "agreement": metrics.agreement(spec.task, reference, predictions),
-            "quality": quality.compare(spec, rows, keys, reference, predictions, min_slice_rows),
-            "latency_us": file["latency_us"],
-            "interpreter": f"ONNX Runtime {answer['onnxruntime']}, 1 thread, a process of its own",
+
+    def __init__(self, teacher: str, spec: ModelSpec, rows: Rows, work: pathlib.Path):
+        """Converts, quantizes, and answers the rows.
+
+        Args:
+          teacher: Folder of the teacher.
+          spec: Its contract.
+          rows: Of test, with their inputs.
+          work: For files.
+
+        Raises:
+          Unavailable: the environment cannot be made, or the conversion failed.
+        """
+        python = ensure()
+        inputs = work / "onnx_inputs.npz"
+        # Text as fixed-width arrays: no pickles between two versions of numpy.
+        np.savez(inputs, **{n: _plain(x) for n, x in by_tensor(spec, rows.inputs).items()})
+        worker = pathlib.Path(__file__).with_name("onnx_worker.py")
+        self._said = (work / "onnx_worker.log").open("w+", encoding="utf-8")
+        self._process = subprocess.Popen(
+            [python, "-I", "-W", "ignore", str(worker)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+        )
+        answer = self._ask(
+            {
+                "saved_model": f"{teacher}/{SERVING_FOLDER}",
+                "inputs": str(inputs),
+                "output": spec.output,
+                "folder": str(work),
+            }
+        )
+        made = {WAYS[way]: file for way, file in answer["files"].items()}
+        self.files = {name: file["path"] for name, file in made.items()}
+        self.answers = {name: np.load(file["answers"]) for name, file in made.items()}
+        self.failed = {WAYS[way]: reason for way, reason in answer["failed"].items()}
+        self.interpreter = f"ONNX Runtime {answer['onnxruntime']}, 1 thread, its own process"
+
+    def timed(self) -> dict[str, Timed]:
+        """For `interleaved.measure`."""
+        ways = {name: way for way, name in WAYS.items()}
+        return {
+            name: (lambda runs, way=ways[name]: self._ask({"time": way, "runs": runs}))
+            for name in self.files
         }
-    return found
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+        self._said.close()
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return json.loads(line)
+        self._process.wait(timeout=60)
+        self._said.seek(0)
+        said = self._said.read().strip().splitlines()
+        raise Unavailable(said[-1] if said else f"exit code {self._process.returncode}")
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

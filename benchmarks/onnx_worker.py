@@ -1,7 +1,8 @@
 """Converts a SavedModel to ONNX, quantizes it, answers and times rows. Run by path in `.venv-onnx`.
 
-Reads a JSON object from stdin (`saved_model`, `inputs`, `output`, `folder`), answers with one on
-the last line of stdout. Imports nothing of Flywheel's: it is not installed there.
+One JSON object per line on stdin, one answer per line on stdout. First what to convert
+(`saved_model`, `inputs`, `output`, `folder`), then `{"time": way, "runs": n}` as often as
+wanted; ends with stdin. Imports nothing of Flywheel's: it is not installed there.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import time
 
 import numpy as np
 
-_WARM_UPS, _CALLS, _BATCH = 50, 2000, 1024
+_WARM_UPS, _BATCH = 5, 1024
 
 
 def main() -> None:
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
     folder = pathlib.Path(request["folder"])
     plain, dynamic = folder / "teacher.onnx", folder / "teacher_dynamic.onnx"
     converted = subprocess.run(
@@ -43,42 +44,61 @@ def main() -> None:
             name: data[name].astype(object) if data[name].dtype.kind == "U" else data[name]
             for name in data.files
         }
-    files = {}
+    files, failed, models = {}, {}, {}
     for way, path in (("plain", plain), ("dynamic", dynamic)):
-        answers = folder / f"{way}.npy"
-        files[way] = {"path": str(path), "answers": str(answers)}
+        try:
+            models[way] = model = Model(str(path), request["output"], inputs)
+            answers = folder / f"{way}.npy"
+            np.save(answers, model.answers())
+            files[way] = {"path": str(path), "answers": str(answers)}
+        except Exception as error:  # one of ONNX Runtime's own, of no common kind
+            failed[way] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    print(
+        json.dumps({"files": files, "failed": failed, "onnxruntime": onnxruntime.__version__}),
+        flush=True,
+    )
+    for line in sys.stdin:
+        asked = json.loads(line)
+        print(json.dumps(models[asked["time"]].time(asked["runs"])), flush=True)
+
+
+class Model:
+    """One file on one thread."""
+
+    def __init__(self, path: str, output: str, inputs: dict[str, np.ndarray]):
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
         )
-        names = [one.name for one in session.get_inputs()]
-        rows = len(inputs[names[0]])
-        np.save(
-            answers,
-            np.concatenate(
-                [
-                    session.run([request["output"]], {n: inputs[n][s : s + _BATCH] for n in names})[
-                        0
-                    ]
-                    for s in range(0, rows, _BATCH)
-                ]
-            ),
+        self._inputs = {one.name: inputs[one.name] for one in self._session.get_inputs()}
+        self._rows = len(next(iter(inputs.values())))
+        self._output = [output]
+        self._place = 0
+
+    def answers(self) -> np.ndarray:
+        """To all rows."""
+        return np.concatenate(
+            [
+                self._session.run(
+                    self._output, {n: x[s : s + _BATCH] for n, x in self._inputs.items()}
+                )[0]
+                for s in range(0, self._rows, _BATCH)
+            ]
         )
-        files[way]["latency_us"] = latency(session, request["output"], names, inputs, rows)
-    print(json.dumps({"files": files, "onnxruntime": onnxruntime.__version__}))
 
-
-def latency(session, output: str, names: list[str], inputs: dict, rows: int) -> dict[str, float]:
-    """Microseconds of one row at a time."""
-    seconds = []
-    for call in range(_WARM_UPS + _CALLS):
-        row = {name: inputs[name][call % rows :][:1] for name in names}
-        start = time.perf_counter()
-        session.run([output], row)
-        seconds.append(time.perf_counter() - start)
-    p50, p90, p99 = np.quantile(seconds[_WARM_UPS:], [0.5, 0.9, 0.99]) * 1e6
-    return {"p50": p50, "p90": p90, "p99": p99}
+    def time(self, runs: int) -> list[float]:
+        """Seconds of so many calls, a row each."""
+        seconds = []
+        for _ in range(_WARM_UPS + runs):
+            row = {n: x[self._place % self._rows :][:1] for n, x in self._inputs.items()}
+            self._place += 1
+            start = time.perf_counter()
+            self._session.run(self._output, row)
+            seconds.append(time.perf_counter() - start)
+        return seconds[_WARM_UPS:]
 
 
 if __name__ == "__main__":

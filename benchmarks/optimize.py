@@ -1,20 +1,24 @@
 """Every recipe, and what one would do by hand, on the same rows in one call.
 
     python -m benchmarks.optimize [--data demo:chicago-taxi demo:digits] [--recipes NAME ...]
+                                  [--rows 70000]
 
 Per data set: a whole `flywheel run`; every recipe on its student, and the teacher
 converted by hand following the tutorials (benchmarks/by_hand.py). All files are timed
 in the same interleaved rounds, answer the same test rows, and are compared with the
 float student on them: the drop and its paired 95 % bootstrap interval. Quality is
 that of test, which neither training nor any choice here has seen; which variant ships
-was decided on eval. Also the teacher's SavedModel, a row at a time, and ONNX Runtime's dynamic
-quantization of the same teacher (benchmarks/onnx_runtime.py). Prints Markdown tables, writes
-benchmarks/results/optimize.json.
+was decided on eval. Also the teacher's SavedModel and ONNX Runtime's dynamic quantization of
+the same teacher (benchmarks/onnx_runtime.py), a row at a time, in rounds with the file that ships
+and those made by hand. Prints Markdown tables, writes benchmarks/results/optimize.json and,
+without the slices but the worst, docs/measured/optimization.json, from which `python -m
+benchmarks.optimize_tables` makes the tables of the page.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -30,26 +34,44 @@ from models import stack
 
 stack.prepare_environment()
 
-from benchmarks import by_hand, onnx_runtime  # noqa: E402
-from custom_components.tflite_quantizer import recipes  # noqa: E402
+from benchmarks import by_hand, interleaved, onnx_runtime, optimize_tables  # noqa: E402
+from benchmarks.optimize_tables import SAVED_MODEL  # noqa: E402
+from benchmarks.thin import thinned  # noqa: E402
+from custom_components.tflite_quantizer import quality, recipes  # noqa: E402
 from custom_components.tflite_quantizer.executor import write_rows  # noqa: E402
-from custom_components.tflite_quantizer.measure import Measured, measure  # noqa: E402
-from models import bundle, examples, isolation  # noqa: E402
+from custom_components.tflite_quantizer.measure import YARDSTICK, measure, size_of  # noqa: E402
+from models import bundle, examples, isolation, metrics  # noqa: E402
 from models.benchmark.machine import stamp  # noqa: E402
+from models.benchmark.ratio import ratio  # noqa: E402
 from models.graph import Preprocessor  # noqa: E402
-from models.predictor import SERVING_FOLDER, SavedModelRunner, by_tensor  # noqa: E402
+from models.predictor import (  # noqa: E402
+    SERVING_FOLDER,
+    Predictor,
+    TFLiteRunner,
+    by_tensor,
+)
 from models.rows import Rows, preprocess  # noqa: E402
 from models.spec import ModelSpec  # noqa: E402
-from models.student import answers  # noqa: E402
+from models.student import answers, labels_of  # noqa: E402
 from models.training import predict_logits  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA = ("demo:chicago-taxi", "demo:nyc-flights", "demo:digits")
-_SAVED_MODEL_CALLS = 200
+DATA = ("demo:chicago-taxi", "demo:digits", "demo:nyc-flights")
+MIN_SLICE_ROWS = 200
+RESULTS = ROOT / "benchmarks" / "results" / "optimize.json"
 
 
-def run_pipeline(data: str, names: list[str], folder: pathlib.Path) -> dict:
-    """The artifacts of a run that tries all these recipes: `component.output` to folder."""
+def run_pipeline(
+    data: str, names: list[str], folder: pathlib.Path, rows: int | None = None
+) -> dict:
+    """The artifacts of a run that tries all these recipes: `component.output` to folder.
+
+    Args:
+      data: As `flywheel init` takes it.
+      names: Of recipes.
+      folder: Empty.
+      rows: Most of them; of more, evenly spaced ones are taken.
+    """
 
     def flywheel(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
         done = subprocess.run(
@@ -67,7 +89,10 @@ def run_pipeline(data: str, names: list[str], folder: pathlib.Path) -> dict:
     flywheel("init", data)
     path = folder / "flywheel.yaml"
     config = yaml.safe_load(path.read_text("utf-8"))
-    config["quantizer"] = {"recipes": names}
+    if rows:
+        config["data"]["path"] = thinned(data, rows, folder)
+    # A busy machine is no reason for a row to be missing.
+    config["quantizer"] = {"recipes": names, "timeout_seconds": 1800}
     path.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     flywheel("run", allowed=(0, 4))
     return json.loads(flywheel("runs", "show", "--json").splitlines()[-1])["artifacts"]
@@ -89,29 +114,102 @@ def by_hand_files(uris: dict, spec: ModelSpec, work: pathlib.Path) -> tuple[dict
     for number, way in enumerate(by_hand.WAYS):
         job = by_hand.Job(way, uris["Trainer.model"], rows, str(work / f"by_hand_{number}.tflite"))
         try:
-            isolation.run_isolated(by_hand.convert, job, seconds=600, memory_mb=8192)
+            isolation.run_isolated(by_hand.convert, job, seconds=1800, memory_mb=8192)
             made[way] = job.output
         except isolation.Isolated as error:
             failed[way] = str(error)
     return made, failed
 
 
-def saved_model_us(spec: ModelSpec, uris: dict, rows: Rows) -> float:
-    """Median microseconds of the teacher's SavedModel for one row."""
-    run = SavedModelRunner(f"{uris['Trainer.model']}/{SERVING_FOLDER}")
-    fed = by_tensor(spec, rows.inputs)
-    seconds = []
-    for call in range(_SAVED_MODEL_CALLS + 10):
-        row = {name: x[call % len(rows) :][:1] for name, x in fed.items()}
-        start = time.perf_counter()
-        run(row)
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[10:]) * 1e6)
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """What every file is judged by: the same rows of test, and the float student's answers."""
+
+    spec: ModelSpec
+    rows: Rows
+    reference: np.ndarray
+
+    def answers(self, path: str) -> np.ndarray:
+        """Of a TFLite file."""
+        return Predictor(self.spec, TFLiteRunner(path)).predict_inputs(self.rows.inputs)
+
+    def quality(self, answers: np.ndarray, against: np.ndarray | None = None) -> dict:
+        """Drop against the float student or against others' answers, overall and by slice."""
+        reference = self.reference if against is None else against
+        keys = quality.slice_keys(self.spec, self.rows.inputs)
+        return quality.compare(self.spec, self.rows, keys, reference, answers, MIN_SLICE_ROWS)
+
+    def of_answers(self, path: str, answers: np.ndarray) -> dict:
+        """What `measure` says of a TFLite file, latency excepted, of a file that is none."""
+        return {
+            **size_of(path),
+            "metrics": metrics.score(self.spec.task, labels_of(self.spec, self.rows), answers),
+            "agreement": metrics.agreement(self.spec.task, self.reference, answers),
+            "quality": self.quality(answers),
+        }
 
 
-def one(data: str, names: list[str], work: pathlib.Path) -> dict:
+def against_hand(
+    judge: Judge, teacher: str, shipped: str, files: dict[str, str], work: pathlib.Path
+) -> tuple[dict, dict, dict]:
+    """The shipped file beside what is made by hand: paired on rows, and on interleaved rounds.
+
+    Args:
+      judge: Of test.
+      teacher: Its folder.
+      shipped: Path of the file that ships.
+      files: Made by hand, and the yardstick `float32`: name to path.
+      work: For files.
+
+    Returns:
+      Fields of ONNX Runtime's files as `measure` has them; of each by hand, and of the
+      SavedModel, what the shipped file saves and loses; name to reason of those that failed.
+    """
+    rows = by_tensor(judge.spec, judge.rows.inputs)
+    timed = {name: interleaved.tflite(path, rows) for name, path in files.items()}
+    timed |= {"shipped": interleaved.tflite(shipped, rows)}
+    timed |= {SAVED_MODEL: interleaved.saved_model(f"{teacher}/{SERVING_FOLDER}", rows)}
+    answers = {n: judge.answers(p) for n, p in files.items() if n != YARDSTICK}
+    sizes = {n: size_of(p)["bytes"] for n, p in files.items()}
+    fields, failed, onnx = {}, {}, None
+    try:
+        onnx = onnx_runtime.Converted(teacher, judge.spec, judge.rows, work)
+        timed |= onnx.timed()
+        answers |= onnx.answers
+        failed = onnx.failed
+        for name, path in onnx.files.items():
+            fields[name] = judge.of_answers(path, onnx.answers[name])
+            fields[name]["interpreter"] = onnx.interpreter
+            sizes[name] = fields[name]["bytes"]
+    except onnx_runtime.Unavailable as error:
+        failed = dict.fromkeys(onnx_runtime.WAYS.values(), str(error))
+    seconds = interleaved.measure(timed)
+    if onnx:
+        onnx.close()
+    for name, of in fields.items():
+        p50, p90, p99 = np.quantile(seconds[name], [0.5, 0.9, 0.99]) * 1e6
+        of["latency_us"] = {"p50": p50, "p90": p90, "p99": p99}
+        of["latency_ratio"] = ratio(seconds[name], seconds[YARDSTICK]).to_dict()
+    ours, size = judge.answers(shipped), size_of(shipped)["bytes"]
+    versus = {
+        name: {
+            "bytes": sizes.get(name),
+            "times_smaller": sizes[name] / size if name in sizes else None,
+            # How many times as long as ours theirs takes, and the drop of ours against theirs.
+            "times_faster": ratio(seconds[name], seconds["shipped"]).to_dict(),
+            "latency_us": float(np.median(seconds[name]) * 1e6),
+            "quality": judge.quality(ours, answers[name]) if name in answers else None,
+        }
+        for name in seconds
+        if name not in (YARDSTICK, "shipped")
+    }
+    return fields, versus, failed
+
+
+def one(data: str, names: list[str], work: pathlib.Path, rows: int | None) -> dict:
     """Everything about one data set."""
-    uris = run_pipeline(data, names, work)
+    started = time.monotonic()
+    uris = run_pipeline(data, names, work, rows)
     spec, _, student = bundle.load(uris["Distiller.model"])
     variants = json.loads(
         (pathlib.Path(uris["TFLiteQuantizer.variants"]) / "variants.json").read_text()
@@ -121,74 +219,59 @@ def one(data: str, names: list[str], work: pathlib.Path) -> dict:
         for v in variants["variants"]
         if v["state"] != "skipped"
     }
+    say(f"{data}: {len(files)} recipes made")
     hand, failed = by_hand_files(uris, spec, work)
     test = read(spec, uris, "test")
-    reference = answers(spec, predict_logits(student, spec, test))
-    measured: Measured = measure(spec, test, {**files, **hand}, reference, min_slice_rows=200)
-    try:
-        onnx = onnx_runtime.compare(uris["Trainer.model"], spec, test, reference, work)
-    except onnx_runtime.Unavailable as error:
-        onnx, failed = {}, {**failed, **dict.fromkeys(onnx_runtime.WAYS.values(), str(error))}
+    judge = Judge(spec, test, answers(spec, predict_logits(student, spec, test)))
+    say(f"{data}: measuring")
+    measured = measure(spec, test, {**files, **hand}, judge.reference, MIN_SLICE_ROWS)
+    shipped = next(v["name"] for v in variants["variants"] if v["state"] == "shipped")
+    onnx, versus, not_onnx = against_hand(
+        judge, uris["Trainer.model"], files[shipped], {YARDSTICK: files[YARDSTICK], **hand}, work
+    )
+    skipped = {v["name"]: v["reason"] for v in variants["variants"] if v["state"] == "skipped"}
     return {
         "metric": variants["primary_metric"],
+        "limits": variants["limits"],
         "rows": {"test": len(test), **variants["rows"]},
         "picks": {p: v["name"] for v in variants["variants"] for p in v["picks"]},
-        "shipped": next(v["name"] for v in variants["variants"] if v["state"] == "shipped"),
-        "skipped": {v["name"]: v["reason"] for v in variants["variants"] if v["state"] == "skipped"}
-        | failed,
+        "shipped": shipped,
+        "skipped": {**skipped, **failed, **not_onnx},
+        "by_hand": [*hand, *onnx],
         "files": {**measured.files, **onnx},
+        "versus": versus,
         "timing": measured.timing,
-        "saved_model_us": saved_model_us(spec, uris, test),
+        "seconds": time.monotonic() - started,
     }
 
 
-def show(data: str, found: dict) -> None:
-    """The table of one data set, and the sentences that follow from it."""
-    metric = found["metric"]
-    print(f"\n{data}, {found['rows']['test']:,} test rows\n")
-    print(f"| file | bytes | gzip | {metric} | drop (95 %) | worst slice | latency × float32 |  |")
-    print("|---|---|---|---|---|---|---|---|")
-    base = next(iter(found["files"].values()))["latency_us"]["p50"]
-    for name, file in found["files"].items():
-        drop, ratio = file["quality"]["overall"], file.get("latency_ratio")
-        slices = file["quality"]["slices"]
-        worst = f"{slices[0]['drop']:+.4f} (to {slices[0]['high']:+.4f})" if slices else "–"
-        speed = f"{ratio['point']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" if ratio else "1"
-        if "interpreter" in file:  # not in the interleaved rounds
-            speed = f"{file['latency_us']['p50'] / base:.2f} (medians)"
-        marks = [p for p, chosen in found["picks"].items() if chosen == name]
-        print(
-            f"| {name} | {file['bytes']:,} | {file['gzip_bytes']:,} | "
-            f"{file['metrics'][metric]:.4f} | {drop['drop']:+.4f} ({drop['low']:+.4f} to "
-            f"{drop['high']:+.4f}) | {worst} | {speed} | {', '.join(marks)} |"
-        )
-    for name, reason in found["skipped"].items():
-        print(f"| {name} | – | – | – | – | – | – | {reason} |")
-    shipped, teacher = found["files"][found["shipped"]], found["files"].get("teacher")
-    if teacher:
-        smaller = teacher["bytes"] / shipped["bytes"]
-        faster = found["saved_model_us"] / shipped["latency_us"]["p50"]
-        print(
-            f"\nshipped `{found['shipped']}`: 1/{smaller:.1f} of the teacher's float32 TFLite, "
-            f"1/{faster:.1f} of its SavedModel's latency for one row "
-            f"({found['saved_model_us']:.0f} µs)"
-        )
+def save(path: pathlib.Path, results: dict[str, dict]) -> None:
+    """With the machine."""
+    path.parent.mkdir(exist_ok=True)
+    content = {"machine": stamp().to_dict(), "data": results}
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+def say(text: str) -> None:
+    """Where it is, on stderr."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=list(DATA))
     parser.add_argument("--recipes", nargs="+", default=list(recipes.names()))
+    parser.add_argument("--rows", type=int, help="most of each data set, evenly spaced")
     arguments = parser.parse_args()
-    results = {}
+    results: dict[str, dict] = {}
     for data in arguments.data:
         with tempfile.TemporaryDirectory() as work:
-            results[data] = one(data, arguments.recipes, pathlib.Path(work))
-        show(data, results[data])
-    target = ROOT / "benchmarks" / "results" / "optimize.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps({"machine": stamp().to_dict(), "data": results}, indent=1))
-    print(f"\nwritten to {target.relative_to(ROOT)}")
+            results[data] = one(data, arguments.recipes, pathlib.Path(work), arguments.rows)
+        # After each: what is measured is not lost if the next one fails.
+        save(RESULTS, results)
+        save(optimize_tables.KEPT, {n: optimize_tables.reduced(r) for n, r in results.items()})
+        print("\n".join(optimize_tables.section(data, results[data])), flush=True)
+    say(f"written to {RESULTS} and {optimize_tables.KEPT}")
 
 
 if __name__ == "__main__":

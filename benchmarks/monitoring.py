@@ -5,10 +5,8 @@
     python -m benchmarks.monitoring --speed [--evidently PYTHON] [--whylogs PYTHON]
 
 --quality plays same-distribution and faulty windows (`monitoring/replay.py`) of 1k, 5k and 20k
-rows, drawn by row and by whole day, through thresholds learnt anew on each split. The first 20
-windows of each split are also shown to: PSI > 0.1; Evidently's default tests, written out below
-from its documentation (normed Wasserstein or Jensen-Shannon distance of 0.1 and more above 1,000
-reference rows; a feature is an alarm); TFDV's L-infinity at the 0.01 of its tutorial. --months
+rows, drawn by row and by whole day, through thresholds learnt anew on each split, and shows the
+same windows to the rules of other tools (`benchmarks/monitoring_peers.py`). --months
 trains on flights of January to March less held-out days and tells, month by month, what
 performance thresholds say when labels arrive. --speed compares one reference with one window of
 327k rows × 16 columns.
@@ -24,12 +22,10 @@ import pathlib
 import sys
 
 import numpy as np
-import pandas as pd
 
 from benchmarks import monitoring_data as data
+from benchmarks import monitoring_peers
 
-#: Windows per split that the peers see, too; the first of those that ours sees.
-_PEER_WINDOWS = 20
 SIZES = (1000, 5000, 20_000)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -43,123 +39,107 @@ def save(part: str, content: dict) -> None:
     print(f"\nwritten to {target.relative_to(ROOT)}")
 
 
-class Peers:
-    """Other tools' rules on the windows that `replay` plays."""
+def latency(windows: int, seed: int = 0) -> list[dict]:
+    """Latencies of a small network in NumPy on this machine: as they are, and twice as long.
 
-    def __init__(self, kinds: dict[str, str]):
-        self.kinds = kinds
-        self.found: dict[tuple[int, str], list[bool]] = {}
-        self._of: tuple[int, int] | None = None
+    Windows are stretches of what was measured one after another, so that a busy minute stays one.
+    Five windows before each are its history.
+    """
+    import time
 
-    def __call__(self, size, split, measures, reference, window) -> None:
-        if self._of != (size, split):
-            self._of, self._reference, self._seen = (size, split), self._prepared(reference), 0
-        self._seen += 1
-        if self._seen > _PEER_WINDOWS:
-            return
-        apart = {n: shares(self._reference[n], x) for n, x in window.items() if self._is_text(n)}
-        by_rule = {
-            "PSI > 0.1": any(m.statistic == "psi" and m.value > 0.1 for m in measures),
-            "Evidently's defaults": self._evidently(window, apart),
-            "TFDV L-infinity > 0.01": any(
-                np.abs(p - q).max() > 0.01
-                for n, (p, q) in apart.items()
-                if self.kinds[n] == "categorical"
-            ),
-        }
-        for rule, hit in by_rule.items():
-            self.found.setdefault((size, rule), []).append(bool(hit))
+    rng = np.random.default_rng(seed)
+    weights = [rng.normal(size=(64, 64)).astype(np.float32) for _ in range(4)]
+    taken = np.empty(200_000)
+    for i in range(len(taken)):
+        x, start = rng.standard_normal(64).astype(np.float32), time.perf_counter()
+        for w in weights:
+            x = np.maximum(x @ w, 0.0)
+        taken[i] = time.perf_counter() - start
+    return [doubled(taken, rows, windows, rng) for rows in SIZES]
 
-    def rows(self) -> list[dict]:
-        """Rule by rule: the share of windows with an alarm although nothing changed."""
-        from monitoring import replay
 
+def doubled(taken: np.ndarray, rows: int, windows: int, rng: np.random.Generator) -> dict:
+    """How often the rule of latencies alarms, of what was measured and of twice as much."""
+    from monitoring.decisions.decide import decide
+    from monitoring.decisions.thresholds import Thresholds
+    from monitoring.measure import WINDOW, Measure
+
+    none = Thresholds({}, 0.01, "independent")
+
+    def measures(start: int, factor: float) -> list[Measure]:
+        part = taken[start : start + rows] * factor * 1e3
         return [
-            {
-                "size": size,
-                "rule": rule,
-                "windows": len(hits),
-                "rate": float(np.mean(hits)),
-                "interval": replay.wilson(sum(hits), len(hits)),
-            }
-            for (size, rule), hits in sorted(self.found.items())
+            Measure(WINDOW, f"latency_p{q}_ms", float(np.percentile(part, q)), rows, 0)
+            for q in (50, 95, 99)
         ]
 
-    def _prepared(self, reference: dict[str, np.ndarray]) -> dict:
-        """Shares of texts and few-valued numbers; of other numbers a sample and its spread."""
-        found = {}
-        for name, values in reference.items():
-            present = pd.Series(values).dropna()
-            if self.kinds[name] == "categorical" or present.nunique() <= 5:
-                found[name] = present.value_counts(normalize=True)
-            else:
-                # A sample, as the whole reference would take most of the run.
-                found[name] = present.to_numpy()[:20_000], max(float(present.std(ddof=0)), 0.001)
-        return found
-
-    def _is_text(self, name: str) -> bool:
-        return isinstance(self._reference[name], pd.Series)
-
-    def _evidently(self, window: dict, apart: dict) -> bool:
-        """Evidently 0.7's choice of test above 1,000 reference rows, at its default of 0.1."""
-        from scipy.spatial.distance import jensenshannon
-        from scipy.stats import wasserstein_distance
-
-        if any(jensenshannon(p, q, base=2) >= 0.1 for p, q in apart.values()):
-            return True
-        for name, values in window.items():
-            if not self._is_text(name):
-                before, spread = self._reference[name]
-                now = values[~np.isnan(values)]
-                if len(now) and wasserstein_distance(before, now) / spread >= 0.1:
-                    return True
-        return False
+    hits: dict[float, list[bool]] = {1.0: [], 2.0: []}
+    for _ in range(windows):
+        start = int(rng.integers(0, len(taken) - 6 * rows))
+        history = [measures(start + i * rows, 1.0) for i in range(5)]
+        for factor, found in hits.items():
+            found.append(bool(decide(measures(start + 5 * rows, factor), none, history)))
+    return {
+        "rows": rows,
+        "windows": windows,
+        "false_alarms": float(np.mean(hits[1.0])),
+        "doubled_found": float(np.mean(hits[2.0])),
+    }
 
 
-def shares(before: pd.Series, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of each value on both sides, over the values of either."""
-    now = pd.Series(values).value_counts(normalize=True)
-    both = before.index.union(now.index)
-    return before.reindex(both, fill_value=0.0).to_numpy(), now.reindex(
-        both, fill_value=0.0
-    ).to_numpy()
-
-
-def quality(names: list[str], windows: int, splits: int) -> dict:
-    """A/A and A/B on every data set, by row and by day; what is done is kept as it is done."""
+def quality(
+    names: list[str],
+    windows: int,
+    splits: int,
+    *,
+    sizes: list[int],
+    ways: list[str],
+    tfdv: bool = True,
+) -> None:
+    """A/A and A/B, part by part; a part that is done again replaces what is kept of it."""
     from monitoring import replay
     from monitoring.decisions.options import ThresholdOptions
 
-    loaded = {name: data.load(name) for name in names}
-    results: dict[str, list[dict]] = {"ours": [], "peers": []}
-    for size in SIZES:
-        for name, (table, kinds, times, faults) in loaded.items():
-            for way, moments in (("days", times), ("rows", None)):
-                peers = Peers(kinds)
+    target = ROOT / "benchmarks" / "results" / "monitoring_quality.json"
+    kept = json.loads(target.read_text("utf-8")) if target.exists() else {}
+    parts = {(p["data"], p["drawn_by"], p["size"]): p for p in kept.get("parts", [])}
+    slow = kept.get("latency") or latency(windows)
+    for name in names:
+        table, kinds, times, faults = data.load(name)
+        for size in sizes:
+            for way in ways:
+                peers = monitoring_peers.Peers(kinds, tfdv)
                 found = replay.replay(
                     {feature: table[feature].to_numpy() for feature in kinds},
                     kinds,
-                    ThresholdOptions(resamples=250),
-                    times=moments,
+                    ThresholdOptions(),
+                    times=times if way == "days" else None,
                     sizes=(size,),
                     windows=windows,
                     splits=splits,
                     faults=faults,
-                    fault_windows=50,
+                    fault_windows=100,
                     watcher=peers,
                 )
-                what = {"data": name, "drawn_by": way, "features": len(kinds)}
-                results["ours"] += [{**what, **row.to_dict()} for row in found.rows]
-                results["peers"] += [{**what, **row} for row in peers.rows()]
                 print(f"\n{name}, windows drawn by {way}, {len(kinds)} features\n")
                 print("\n".join(found.lines()))
                 for row in peers.rows():
                     print(
-                        f"| {size:,} rows | {row['rule']} | {row['windows']} | {row['rate']:.1%} |"
+                        f"| {row['size']:,} rows | {row['rule']} | {row['name']} | "
+                        f"{row['windows']} | {row['rate']:.1%} |"
                     )
                 sys.stdout.flush()
-                save("quality", {"windows": windows, "splits": splits, **results})
-    return results
+                parts[name, way, size] = {
+                    "data": name,
+                    "drawn_by": way,
+                    "size": size,
+                    "features": len(kinds),
+                    "splits": splits,
+                    "ours": [row.to_dict() for row in found.rows],
+                    "notes": list(found.notes),
+                    "peers": peers.rows(),
+                }
+                save("quality", {"latency": slow, "parts": list(parts.values())})
 
 
 def main() -> None:
@@ -170,11 +150,23 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=1000)
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--data", nargs="+", default=["taxi", "flights"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--ways", nargs="+", choices=["days", "rows"], default=["days", "rows"])
+    parser.add_argument("--no-tfdv", action="store_true", help="Quality without TFDV's values.")
     parser.add_argument("--evidently", help="A Python that has Evidently.")
     parser.add_argument("--whylogs", help="A Python that has whylogs.")
+    parser.add_argument("--rounds", type=int, default=3, help="Of the speed comparison.")
+    parser.add_argument("--no-many", action="store_true", help="Speed without ten million rows.")
     arguments = parser.parse_args()
     if arguments.quality:
-        quality(arguments.data, arguments.windows, arguments.splits)
+        quality(
+            arguments.data,
+            arguments.windows,
+            arguments.splits,
+            sizes=arguments.sizes,
+            ways=arguments.ways,
+            tfdv=not arguments.no_tfdv,
+        )
     if arguments.months:
         from benchmarks import monitoring_months
 
@@ -182,7 +174,13 @@ def main() -> None:
     if arguments.speed:
         from benchmarks import monitoring_speed
 
-        save("speed", monitoring_speed.run(arguments.evidently, arguments.whylogs))
+        found = monitoring_speed.run(
+            arguments.evidently,
+            arguments.whylogs,
+            arguments.rounds,
+            not arguments.no_many,
+        )
+        save("speed", found)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,24 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(roc_auc_score(labels, scores))
 
 
+def auc_spread_of_days(scores: np.ndarray, labels: np.ndarray, days: np.ndarray) -> float:
+    """Standard error of an AUC whose days, not rows, are independent.
+
+    Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, 1997: DeLong's components,
+    summed day by day.
+    """
+    from scipy.stats import rankdata
+
+    good, ranks = labels == 1, rankdata(scores)
+    above, below = int(good.sum()), int((~good).sum())
+    value = (ranks[good].sum() - above * (above + 1) / 2) / (above * below)
+    part = np.empty(len(labels))
+    part[good] = ((ranks[good] - rankdata(scores[good])) / below - value) / above
+    part[~good] = (1 - (ranks[~good] - rankdata(scores[~good])) / above - value) / below
+    sums = np.bincount(np.unique(days, return_inverse=True)[1], weights=part)
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * np.sum(sums**2)))
+
+
 def log_loss(scores: np.ndarray, labels: np.ndarray) -> float:
     p = np.clip(scores, 1e-7, 1 - 1e-7)
     return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
@@ -72,8 +90,15 @@ def flights() -> dict:
     first = held_out & (day % 2 == 0)
     calibrator = estimate.calibrate(spec, label[first], score[first][:, None], "held-out days")
     rows = []
+    low, high = (f(x[train], axis=0) for f in (np.nanmin, np.nanmax))
+    newest = held_out & ~first
     for number in range(4, 13):
         window = month == number
+        # What a look at the end of this month knows: last month's labels, and its inputs.
+        beyond = ((x[window] < low) | (x[window] > high)).mean(axis=0).max()
+        known = label[newest], score[newest][:, None]
+        reasons = estimate.doubts(calibrator, known, spec, float(beyond))
+        newest = window
         measures = [
             Measure(
                 PREDICTION, name, metric(score[window], label[window]), int(window.sum()), 0,
@@ -89,6 +114,8 @@ def flights() -> dict:
                 "month": number,
                 **{m.statistic: m.value for m in measures},
                 **{f"cbpe_{name}": value for name, value in expected.items()},
+                "auc_spread_of_days": auc_spread_of_days(score[window], label[window], day[window]),
+                "cbpe_unreliable": "; ".join(reasons),
                 "late": float(label[window].mean()),
                 "alarmed": sorted(told),
                 "fell": sorted(name for name, months in FALLEN.items() if number in months),
@@ -99,6 +126,7 @@ def flights() -> dict:
         "holdout": {
             name: metric(score[held_out], label[held_out]) for name, metric in metrics.items()
         },
+        "auc_spread_of_days": auc_spread_of_days(score[held_out], label[held_out], day[held_out]),
         "limits": {key[1]: item.critical for key, item in limits.items()},
         "backtest": {
             "realised": {n: f(score[backtest], label[backtest]) for n, f in metrics.items()},
@@ -161,12 +189,13 @@ def run() -> dict:
     year = found["flights"]
     print(f"\nflights, held-out days of January to March: {year['holdout']}")
     print(f"a fall of more than this is alarmed: {year['limits']}; backtest {year['backtest']}\n")
-    print("| month | AUC | CBPE | log loss | CBPE | late | alarmed | fell |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| month | AUC | ± | CBPE | log loss | CBPE | CBPE unreliable | late | alarmed | fell |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for row in year["months"]:
         print(
-            f"| {row['month']} | {row['auc']:.3f} | {row.get('cbpe_auc', float('nan')):.3f} | "
-            f"{row['log_loss']:.3f} | {row.get('cbpe_log_loss', float('nan')):.3f} | "
+            f"| {row['month']} | {row['auc']:.3f} | {row['auc_spread_of_days']:.3f} | "
+            f"{row.get('cbpe_auc', float('nan')):.3f} | {row['log_loss']:.3f} | "
+            f"{row.get('cbpe_log_loss', float('nan')):.3f} | {row['cbpe_unreliable'] or '–'} | "
             f"{row['late']:.1%} | {', '.join(row['alarmed']) or '–'} | "
             f"{', '.join(row['fell']) or '–'} |"
         )

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -25,8 +25,7 @@ import pyarrow as pa
 from models import feeds
 from models.errors import DataError
 from models.text import did_you_mean
-from monitoring import drift, summaries
-from monitoring.counting import CategoryCells, Numbers, NumericCells, Values
+from monitoring import distinct, drift, summaries
 from monitoring.measures import features
 
 if TYPE_CHECKING:
@@ -159,19 +158,19 @@ def compare(
     Raises:
       DataError: NOTHING_TO_COMPARE, TYPE_CHANGED.
     """
-    p, q = _arrow(reference), _arrow(current)
-    shared = [name for name in p.column_names if name in set(q.column_names)]
+    p, q = _Side.of(reference), _Side.of(current)
+    shared = [name for name in p.names if name in set(q.names)]
     if not shared:
         raise DataError(
             "NOTHING_TO_COMPARE",
             "The two tables have no column in common: "
-            f"{', '.join(p.column_names) or 'none'} and {', '.join(q.column_names) or 'none'}.",
+            f"{', '.join(p.names) or 'none'} and {', '.join(q.names) or 'none'}.",
             next="Compare tables of the same columns.",
         )
     thresholds = thresholds or drift.Thresholds()
     found = []
     for name in shared:
-        before, now = feeds.flat_column(p, name), feeds.flat_column(q, name)
+        before, now = p.column(name), q.column(name)
         kind = (kinds or {}).get(name) or _kind(before)
         if kind == "numeric":
             found.append(_numeric(name, before, now, bins, thresholds))
@@ -179,10 +178,10 @@ def compare(
             found.append(_categorical(name, before, now, thresholds))
     return Comparison(
         tuple(sorted(found, key=lambda f: -f.psi)),
-        p.num_rows,
-        q.num_rows,
-        tuple(name for name in p.column_names if name not in set(q.column_names)),
-        tuple(name for name in q.column_names if name not in set(p.column_names)),
+        p.rows,
+        q.rows,
+        tuple(name for name in p.names if name not in set(q.names)),
+        tuple(name for name in q.names if name not in set(p.names)),
         thresholds,
     )
 
@@ -190,51 +189,72 @@ def compare(
 def _numeric(
     name: str, before: pa.Array, now: pa.Array, bins: int, thresholds: drift.Thresholds
 ) -> FeatureComparison:
-    from scipy import stats
-
-    p, q = _numbers(name, before), _numbers(name, now)
-    cells = NumericCells.of(p, bins, single=False)
-    sides = Numbers(cells).add(p), Numbers(cells).add(q)
-    binned = [
-        dataclasses.replace(side.binned(), median=_median(values))
-        for side, values in zip(sides, (p, q), strict=True)
-    ]
-    compared = drift.compare(name, *binned, thresholds)
-    x, y = p[np.isfinite(p)], q[np.isfinite(q)]
-    ks = ks_p = wasserstein = None
-    if len(x) and len(y):
-        test = stats.ks_2samp(x, y, method="asymp")
-        ks, ks_p = float(test.statistic), float(test.pvalue)
-        wasserstein = float(stats.wasserstein_distance(x, y))
-    statistic, p_value = features.chi_square(*map(features.cells_of, sides))
+    p, q = distinct.Numbers.of(before, name), distinct.Numbers.of(now, name)
+    edges = p.edges(bins)
+    sides = p.binned(edges), q.binned(edges)
+    compared = drift.compare(name, *sides, thresholds)
+    ks, ks_p, wasserstein = distinct.distances(p, q) or (None, None, None)
+    cells = (np.array((*side.counts, side.missing)) for side in sides)
+    statistic, p_value = features.chi_square(*cells)
+    shares = (side.missing / max(side.rows, 1.0) for side in sides)
     return FeatureComparison(
         name, "numeric", compared.psi, compared.jsd, None, ks, ks_p, wasserstein, statistic,
-        p_value, _share(before), _share(now), compared.drifted, compared.words,
+        p_value, *shares, compared.drifted, compared.words,
     )  # fmt: skip
 
 
 def _categorical(
     name: str, before: pa.Array, now: pa.Array, thresholds: drift.Thresholds
 ) -> FeatureComparison:
-    columns = [pa.array(feeds.to_text(column), pa.string()) for column in (before, now)]
-    counts = summaries.count_values(columns[0].to_numpy(zero_copy_only=False)).counts
-    cells = CategoryCells.of(dict(counts))
-    sides = [Values(cells).add(column) for column in columns]
-    exact = [summaries.count_values(column.to_numpy(zero_copy_only=False)) for column in columns]
-    compared = drift.compare(name, *exact, thresholds)
-    statistic, p_value = features.chi_square(*map(features.cells_of, sides))
+    sides = [
+        summaries.Categories(counts, float(missing))
+        for counts, missing in map(distinct.texts, (before, now))
+    ]
+    compared = drift.compare(name, *sides, thresholds)
+    # What the reference does not have is one cell of the test.
+    known = list(sides[0].counts)
+    cells = []
+    for side in sides:
+        listed = [side.counts.get(value, 0.0) for value in known]
+        cells.append(np.array((*listed, sum(side.counts.values()) - sum(listed), side.missing)))
+    statistic, p_value = features.chi_square(*cells)
+    shares = (side.missing / max(side.rows, 1.0) for side in sides)
     return FeatureComparison(
         name, "categorical", compared.psi, compared.jsd, compared.linf, None, None, None,
-        statistic, p_value, _share(before), _share(now), compared.drifted, compared.words,
+        statistic, p_value, *shares, compared.drifted, compared.words,
     )  # fmt: skip
 
 
-def _arrow(table: Any) -> pa.Table:
-    if isinstance(table, (pa.Table, pa.RecordBatch)):
-        return table
-    if isinstance(table, Mapping):
-        return pa.table({str(k): pa.array(v, from_pandas=True) for k, v in table.items()})
-    return pa.Table.from_pandas(table, preserve_index=False)
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    """A table, read column by column, so that no second copy of it is made.
+
+    Attributes:
+      names: Columns.
+      rows: Of each.
+      column: Name to flat Arrow column.
+    """
+
+    names: list[str]
+    rows: int
+    column: Callable[[str], pa.Array]
+
+    @classmethod
+    def of(cls, table: Any) -> _Side:
+        if isinstance(table, (pa.Table, pa.RecordBatch)):
+            names = list(table.schema.names)
+            return cls(names, table.num_rows, lambda name: feeds.flat_column(table, name))
+        if isinstance(table, Mapping):
+            return cls.of(
+                pa.table({str(k): pa.array(v, from_pandas=True) for k, v in table.items()})
+            )
+        columns = {str(name): name for name in table.columns}
+
+        def column(name: str) -> pa.Array:
+            one = pa.Table.from_pandas(table[[columns[name]]], preserve_index=False)
+            return feeds.flat_column(one, name)
+
+        return cls(list(columns), len(table), column)
 
 
 def _kind(column: pa.Array) -> str:
@@ -247,24 +267,3 @@ def _kind(column: pa.Array) -> str:
     if any(test(column.type) for test in text) or pa.types.is_dictionary(column.type):
         return "categorical"
     return "ignore"
-
-
-def _numbers(name: str, column: pa.Array) -> np.ndarray:
-    """float64, NaN where missing."""
-    if pa.types.is_string(column.type) or pa.types.is_null(column.type):
-        return feeds.to_float(column, name).astype(np.float64)
-    return column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-
-
-def _median(values: np.ndarray) -> float | None:
-    present = values[~np.isnan(values)]
-    return float(np.median(present)) if len(present) else None
-
-
-def _share(column: pa.Array) -> float:
-    if not len(column):
-        return 0.0
-    missing = column.null_count
-    if pa.types.is_floating(column.type):
-        missing += int(np.isnan(column.drop_null().to_numpy(zero_copy_only=False)).sum())
-    return missing / len(column)

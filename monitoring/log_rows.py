@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pyarrow as pa
 from models import feeds
 from models.spec import CategoricalFeature, ModelSpec, NumericFeature
 
+_logger = logging.getLogger(__name__)
 OK = "ok"
 FEATURE = "feature."
 TIME = pa.timestamp("us", tz="UTC")
@@ -91,6 +94,86 @@ def rows(
         "unreadable": _unreadable_lists(bad, n),
     }
     return pa.table({**fixed, **columns}, schema=schema(spec))
+
+
+def tables(
+    spec: ModelSpec,
+    version: str,
+    requests: Iterable[tuple[Features, dict[str, Any]]],
+    most: int = 1000,
+) -> Iterator[pa.Table]:
+    """Rows of many requests, in order; those of one that does not fit the log are left out.
+
+    Small requests are put together: what Arrow costs per table is then paid once for all of them.
+
+    Args:
+      spec: The model's contract.
+      version: Of the model.
+      requests: Features, and the keyword arguments of `rows` for them.
+      most: Requests put together; no step of the work keeps another thread waiting for long.
+    """
+    for form, group in itertools.groupby(requests, _form):
+        several = list(group)
+        size = 1 if form is None else most
+        pending = [several[i : i + size] for i in range(0, len(several), size)][::-1]
+        while pending:
+            part = pending.pop()
+            if len(part) > 1 and _mixed(row for features, _ in part for row in features):
+                pending += [[entry] for entry in reversed(part)]
+                continue
+            features, details = part[0] if len(part) == 1 else _together(part)
+            try:
+                yield rows(spec, version, features, **details)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError):
+                if len(part) == 1:
+                    _logger.exception("%d rows do not fit the log", len(details["request_ids"]))
+                pending += [[entry] for entry in reversed(part)] if len(part) > 1 else []
+
+
+def _form(entry: tuple[Features, dict[str, Any]]) -> Any:
+    """What requests must share to be put together; None: they cannot be."""
+    features, details = entry
+    scores, latency = details["scores"], details["latency_us"]
+    if (
+        not isinstance(features, list)
+        or not isinstance(details["times"], datetime.datetime)
+        or not isinstance(latency, int | None)
+        or (scores is not None and (scores.ndim != 2 or len(scores) != len(features)))
+    ):
+        return None
+    return (None if scores is None else scores.shape[1]), latency is None
+
+
+def _mixed(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a column has values of several types, which Arrow reads otherwise together."""
+    types: dict[str, type] = {}
+    return any(
+        value is not None and types.setdefault(name, type(value)) is not type(value)
+        for row in rows
+        for name, value in row.items()
+    )
+
+
+def _together(part: Sequence[tuple[Features, dict[str, Any]]]) -> tuple[Features, dict[str, Any]]:
+    """Requests of the same form as one."""
+    details = [entry[1] for entry in part]
+    counts = [len(each["request_ids"]) for each in details]
+    scores, latency = details[0]["scores"], details[0]["latency_us"]
+    together: dict[str, Any] = {
+        "scores": None if scores is None else np.concatenate([d["scores"] for d in details]),
+        "latency_us": None
+        if latency is None
+        else np.repeat([d["latency_us"] for d in details], counts),
+        "request_ids": [],
+        "times": [],
+        "outcomes": [],
+    }
+    for n, each in zip(counts, details, strict=True):
+        together["request_ids"] += each["request_ids"]
+        together["times"] += [each["times"]] * n
+        outcomes = each["outcomes"]
+        together["outcomes"] += [outcomes] * n if isinstance(outcomes, str) else outcomes
+    return [row for features, _ in part for row in features], together
 
 
 def read_column(

@@ -169,14 +169,23 @@ def _slices(
     options: MonitoringOptions,
     where: Mapping[str, str],
 ) -> list[Measure]:
-    """Slices: their share and predictions against the previous ones are in the whole's measures;
-    here, what is wrong with the rows of one alone."""
+    """What is wrong with the rows of a slice, and how far they are from the same slice before."""
     found = []
+    layout, sample = subject.reference.layout, subject.reference.sample
+    parts = () if sample is None else slices_of(sample, layout, options.slices, options.max_slices)
+    before = {name: rows for name, rows in parts if len(rows) >= options.min_rows}
     for name in windows.slices(window, subject.version):
         part = windows.summary(window, subject.version, subject.reference.layout, name)
         if part is None or part.rows < options.min_rows:
             continue
         found += quality.measure(part, slice=name, **where)
+        if name in before:
+            reference = WindowSummary(layout).add(before[name])
+            found += [
+                dataclasses.replace(m, p_value=None)
+                for m in features.measure(reference, part, slice=name, **where)
+                if m.family == "distance"
+            ]
         for feature, counts in part.features.items():
             missing = counts.missing / max(counts.rows, 1.0)
             found.append(

@@ -47,6 +47,10 @@ from monitoring.windows import Read, Windows
 
 UTC = datetime.timezone.utc
 _HISTORY = 20
+#: A window's id, its version's folder and contract, and an even sample of its rows to measures.
+Check = Callable[[str, pathlib.Path, ModelSpec, pa.Table], list[Measure]]
+#: Rows of a window that a check is shown.
+_CHECKED_ROWS = 200_000
 _logger = logging.getLogger(__name__)
 
 
@@ -97,6 +101,7 @@ class Monitor:
       log: Folder of the prediction log; default: the options'.
       rows: Reference rows, if there are any.
       severities: Kind of finding to severity, where it is not the usual one.
+      checks: Further measures, made only where somebody asked for them.
       progress: Told what is being done, for people.
     """
 
@@ -110,11 +115,13 @@ class Monitor:
         log: str | pathlib.Path | None = None,
         rows: ReferenceRows | None = None,
         severities: Mapping[Kind, Severity] | None = None,
+        checks: Sequence[Check] = (),
         progress: Callable[[str], None] = lambda _: None,
     ):
         self.registry, self.options, self.store, self.scope = registry, options, store, scope
         self.log = pathlib.Path(log or options.log)
         self._rows, self._progress, self._severities = rows, progress, severities
+        self._checks = tuple(checks)
         self._subjects: dict[str, Subject | None] = {}
         self._thresholds: dict[str, Thresholds] = {}
         self._losses: dict[str, LossModel | None] = {}
@@ -294,6 +301,7 @@ class Monitor:
             realised=realised,
             losses=self._loss_model(subject),
         )
+        found.measures.extend(self._checked(window, subject))
         history = [self.measures(w.id) for w in alike[-_HISTORY:] if w.measured >= 0]
         judged = [m for m in found.measures if m.against in ("training", "none")]
         findings = decide(
@@ -305,6 +313,21 @@ class Monitor:
             limits={"freshness_s": windows.seconds(self.options.freshness)},
         )
         return self._keep(window, version, found.measures, findings, found.notes)
+
+    def _checked(self, window: Window, subject: Subject) -> list[Measure]:
+        if not self._checks:
+            return []
+        kept = reference.Thinned(_CHECKED_ROWS)
+        for table in self.windows.rows(window, version=subject.version):
+            kept.add(table)
+        rows = kept.table()
+        if rows is None:
+            return []
+        return [
+            m
+            for check in self._checks
+            for m in check(window.id, subject.folder, subject.spec, rows)
+        ]
 
     def _keep(
         self,

@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 
 from models import feeds
 from models.spec import ModelSpec
-from monitoring.log_rows import OK, TIME, Features, as_times, rows, utc
+from monitoring.log_rows import OK, TIME, Features, as_times, tables, utc
 
 LABELS = "labels"
 _SPAN = "span-"
@@ -213,12 +213,7 @@ class LogWriter:
                 self._state.notify_all()
 
     def _write(self, taken: list[tuple[Features, dict[str, Any]]]) -> int:
-        parts = []
-        for features, details in taken:
-            try:
-                parts.append(rows(self.spec, self.version, features, **details))
-            except (pa.ArrowException, TypeError, ValueError, OverflowError):
-                _logger.exception("%d rows do not fit the log", len(details["request_ids"]))
+        parts = list(tables(self.spec, self.version, taken))
         if not parts:
             return 0
         table = pa.concat_tables(parts)

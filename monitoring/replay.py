@@ -16,15 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from monitoring.decisions import statistics
-from monitoring.decisions.blocks import Blocks, Column, block_of, column_of, to_numpy
+from monitoring.decisions.blocks import Blocks, Column, Levels, block_of, column_of, to_numpy
 from monitoring.decisions.decide import decide
 from monitoring.decisions.learn import learn
 from monitoring.decisions.options import ThresholdOptions
-from monitoring.measure import Measure
 
-Columns = dict[str, np.ndarray]
-#: Sees every window where nothing changed.
-Watcher = Callable[[int, int, list[Measure], Columns, Columns], None]
+Columns = dict[str, Levels]
 _LONGEST_DELAY = 20
 
 
@@ -77,6 +74,32 @@ def more_often(feature: str, value: str, other: str, relative: float = 0.2) -> F
         return np.where(flip, value, x)
 
     return Fault(f"{feature}: rate {relative:+.0%}", feature, change)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """One played window, for whoever watches.
+
+    Attributes:
+      size: Rows asked for.
+      split: Number of the split; its reference stays the same.
+      fault: What was put in; None where nothing changed.
+      columns: Every feature, all rows.
+      reference: Which rows are the reference.
+      window: Which rows are the window.
+      changed: With a fault: the feature's changed values.
+    """
+
+    size: int
+    split: int
+    fault: Fault | None
+    columns: Columns
+    reference: np.ndarray
+    window: np.ndarray
+    changed: np.ndarray | None = None
+
+
+Watcher = Callable[[Seen], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,14 +208,17 @@ def replay(
       faults: To put in.
       fault_windows: Windows per fault and size.
       seed: Of everything.
-      watcher: Called as `(size, split, measures, reference's columns, window's columns)` for every
-        A/A window.
+      watcher: Called for every window.
 
     Returns:
       Shares of alarmed windows. Windows of more rows than half of the data has are drawn with
       replacement, from a reference drawn likewise; the notes say so.
     """
-    arrays = {name: to_numpy(table[name], kind) for name, kind in kinds.items() if kind != "ignore"}
+    arrays = {
+        name: Levels.of(to_numpy(table[name], kind), kind)
+        for name, kind in kinds.items()
+        if kind != "ignore"
+    }
     total = len(next(iter(arrays.values())))
     block = block_of(times, total) if times is not None else None
     method = "days" if block is not None else "rows"
@@ -225,7 +251,7 @@ class _Size:
         self.units = total if block is None else int(block.max()) + 1
         per_unit = 1.0 if block is None else total / self.units
         self.length = max(1, round(size / per_unit))
-        self.replace = self.length > self.units // 4
+        self.replace = self.length > self.units - self.units // 2
         if block is not None:
             self.order = np.argsort(block, kind="stable")
             self.starts = np.searchsorted(block[self.order], np.arange(self.units + 1))
@@ -255,7 +281,7 @@ class _Size:
         return Blocks.of_codes(
             columns,
             {name: x[index] for name, x in codes.items()},
-            {c.name: self.arrays[c.name][index] for c in columns if c.mostly_zero},
+            {c.name: self.arrays[c.name][index].to_numpy() for c in columns if c.mostly_zero},
             np.zeros(len(index), np.int64) if block is None else block,
             block is not None,
         )
@@ -274,11 +300,12 @@ class _Size:
         rows = []
         for number in range(splits):
             base, pool = self.split()
-            index, block = self.rows_of(base)
-            taken = {name: x[index] for name, x in self.arrays.items()}
-            columns = tuple(column_of(n, x, self.kinds[n]) for n, x in taken.items())
+            base_rows, block = self.rows_of(base)
+            columns = tuple(
+                column_of(n, x[base_rows], self.kinds[n]) for n, x in self.arrays.items()
+            )
             codes = {c.name: c.codes(self.arrays[c.name]) for c in columns}
-            reference = self.counted(columns, codes, index, block)
+            reference = self.counted(columns, codes, base_rows, block)
             thresholds = learn(
                 reference,
                 self.options,
@@ -288,14 +315,15 @@ class _Size:
             once = reference.summed()
             hits.append([])
             for trial in range(max(-(-windows // splits), -(-fault_windows // splits))):
-                drawn = self.rng.choice(pool, self.length, replace=self.replace)
+                drawn = np.sort(self.rng.choice(pool, self.length, replace=self.replace))
                 index, _ = self.rows_of(drawn)
-                window = {name: x[index] for name, x in self.arrays.items()}
                 counted = self.counted(columns, codes, index)
                 rows.append(len(index))
-                measures = statistics.measure_all(once, counted, f"{number}/{trial}")
+                measures = statistics.measure_all(
+                    once, counted, f"{number}/{trial}", p_values=thresholds.method != "blocks"
+                )
                 if watcher:
-                    watcher(self.size, number, measures, taken, window)
+                    watcher(Seen(self.size, number, None, self.arrays, base_rows, index))
                 findings = decide(measures, thresholds, options=self.options)
                 told = {f.feature for f in findings if f.severity != "info"}
                 hits[-1].append(bool(told))
@@ -304,12 +332,15 @@ class _Size:
                 if trial >= -(-fault_windows // splits):
                     continue
                 for fault in faults:
-                    changed = fault.change(window[fault.feature], self.rng)
+                    changed = fault.change(self.arrays[fault.feature][index].to_numpy(), self.rng)
                     column = next(c for c in columns if c.name == fault.feature)
                     part = Blocks.of(
                         {fault.feature: changed}, {fault.feature: column.kind}, columns=(column,)
                     )
                     measures = statistics.measure_all(once.only(fault.feature), part)
+                    if watcher:
+                        played = (self.size, number, fault, self.arrays, base_rows, index)
+                        watcher(Seen(*played, changed))
                     findings = decide(measures, thresholds, options=self.options)
                     found[fault.name].append(bool(findings))
         every = [hit for part in hits for hit in part]
@@ -340,7 +371,7 @@ class _Size:
                     sum(seen),
                     low,
                     high,
-                    _delay(seen),
+                    mean_delay(seen),
                     {fault.feature: sum(seen)},
                 )
             )
@@ -358,7 +389,7 @@ def _interval(hits: list[list[bool]]) -> tuple[float, float]:
     return max(float(low), 0.0), min(float(high), 1.0)
 
 
-def _delay(seen: Sequence[bool]) -> float:
+def mean_delay(seen: Sequence[bool]) -> float:
     """Mean windows until one is found, when each of these comes first once."""
     delays, wait = [], math.inf
     for hit in reversed([*seen, *seen]):

@@ -32,6 +32,8 @@ from monitoring.window_summary import flat, kind_of
 _IMPORTANCE_ROWS = 2000
 #: Rows of a window that nothing is known about, for the smallest change that it shows.
 _USUAL_ROWS = 1000
+#: Rises when thresholds are learnt in another way, so that kept ones are learnt anew.
+_METHOD = 2
 #: Fewer labelled rows say too little about what is usual.
 _LEAST_HELD_OUT = 200
 
@@ -67,6 +69,7 @@ def learnt(
     if cache is not None:
         given = json.dumps(
             [
+                _METHOD,
                 reference.layout.key,
                 reference.summary.rows,
                 options.model_dump(),

@@ -176,7 +176,15 @@ def open_rows(
     from pipeline.predictions import read_as
 
     kinds = {} if spec is None else read_as(spec)
-    yield from open_dataset(path, kinds=kinds, derived=derived).batches()
+    try:
+        dataset = open_dataset(path, kinds=kinds, derived=derived)
+    except ConfigError as error:
+        # What a label is computed from comes later than the rows.
+        needed = {n: e for n, e in (derived or {}).items() if spec is None or n != spec.label}
+        if error.reason.code != "COLUMN_MISSING" or needed == derived:
+            raise
+        dataset = open_dataset(path, kinds=kinds, derived=needed)
+    yield from dataset.batches()
 
 
 def times_of(batch: pa.RecordBatch | pa.Table, names: Iterable[str]) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,12 +21,14 @@ from monitoring.decisions.finding import Finding
 from monitoring.monitor import Look, Monitor
 from monitoring.reference import ReferenceRows
 from monitoring.store import Store
-from pipeline import log_import
+from pipeline import log_import, tfdv_check
 from pipeline.config import Config
 from pipeline.report import monitoring as pages
 
 STORE_FILE = "monitoring.sqlite"
 REPORTS = "monitoring"
+#: L-infinity from which on TFDV calls text drifted, where `thresholds.fixed` names no `linf`.
+TFDV_LINF = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +66,7 @@ def look(
     log: str | None = None,
     labels: str | None = None,
     version: str | None = None,
+    tfdv: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Done:
     """Brings in what was named, looks, and writes the reports.
@@ -73,10 +76,12 @@ def look(
       log: A prediction log, or rows to bring into the config's.
       labels: Labels to bring in.
       version: Of imported rows.
+      tfdv: Also ask TensorFlow Data Validation about every window that is measured.
       progress: Told what is being done.
 
     Raises:
       ConfigError: NOTHING_DEPLOYED, UNKNOWN_VERSION, UNKNOWN_SLICE.
+      FlywheelError: NO_SCHEMA, TFDV_FAILED.
     """
     say = progress or (lambda _: None)
     registry = Registry(settings.deploy.path)
@@ -100,8 +105,14 @@ def look(
         say(f"bringing in labels from {labels}")
         count = log_import.bring_in_labels(labels, folder, settings.task.label)
         imported = {**(imported or {}), "labels": count}
-    with_store = monitor(settings, log=folder, progress=say)
-    found = with_store.look()
+    limit = settings.monitoring.thresholds.fixed.get("linf", TFDV_LINF)
+    checks = (tfdv_check.Check(limit),) if tfdv else ()
+    with_store = monitor(settings, log=folder, checks=checks, progress=say)
+    try:
+        found = with_store.look()
+    finally:
+        for check in checks:
+            check.close()
     told = alert(settings, with_store, found)
     say("writing the report")
     path = write_reports(settings, with_store, found)
@@ -138,6 +149,7 @@ def monitor(
     settings: Config,
     *,
     log: pathlib.Path | None = None,
+    checks: Sequence[tfdv_check.Check] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Monitor:
     """The monitor of a config, with its store open."""
@@ -150,6 +162,7 @@ def monitor(
         log=log,
         rows=reference_rows(settings),
         severities=settings.alerts.severities,
+        checks=checks,
         progress=progress,
     )
 

@@ -21,6 +21,44 @@ MOST_VALUES = 200
 
 
 @dataclasses.dataclass(frozen=True)
+class Levels:
+    """Rows as places among their distinct values: taking some is taking whole numbers.
+
+    Attributes:
+      values: Distinct: text ('' where missing), or numbers (NaN where missing) in order.
+      places: The value of each row.
+    """
+
+    values: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, kind: str) -> Levels:
+        """Looks rows up, once."""
+        if kind == "categorical":
+            names, places = _distinct(values)
+            return cls(np.array(names, object), places.astype(np.int32))
+        distinct, places = np.unique(values, return_inverse=True)
+        return cls(distinct, places.astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: np.ndarray) -> Levels:
+        return Levels(self.values, self.places[rows])
+
+    def counts(self) -> np.ndarray:
+        """Rows of each value."""
+        return np.bincount(self.places, minlength=len(self.values))
+
+    def to_numpy(self) -> np.ndarray:
+        """A value per row; None where a text is missing."""
+        if self.values.dtype == object:
+            return np.array([name or None for name in self.values], object)[self.places]
+        return self.values[self.places]
+
+
+@dataclasses.dataclass(frozen=True)
 class Column:
     """How rows of one feature are counted.
 
@@ -43,8 +81,10 @@ class Column:
         """Bins or values, those beyond the reference, and missing."""
         return (len(self.edges) + 1 if self.kind == "numeric" else len(self.values) + 1) + 1
 
-    def codes(self, values: np.ndarray) -> np.ndarray:
+    def codes(self, values: np.ndarray | Levels) -> np.ndarray:
         """The cell of each row; the last is missing, the one before it new values."""
+        if isinstance(values, Levels):
+            return self.codes(values.values)[values.places]
         if self.kind == "categorical":
             known = {value: i for i, value in enumerate(self.values)}
             names, places = _distinct(values)
@@ -84,15 +124,18 @@ def _distinct(values: np.ndarray) -> tuple[list[str], np.ndarray]:
     return names[order].tolist(), back[encoded.indices.to_numpy()]
 
 
-def column_of(name: str, values: np.ndarray, kind: str, bins: int = summaries.BINS) -> Column:
+def column_of(
+    name: str, values: np.ndarray | Levels, kind: str, bins: int = summaries.BINS
+) -> Column:
     """How a feature is counted, from its reference rows."""
+    levels = values if isinstance(values, Levels) else None
     if kind == "categorical":
-        names, places = _distinct(values)
-        counts = np.bincount(places, minlength=len(names))
+        levels = levels or Levels.of(values, kind)
+        names, counts = levels.values.tolist(), levels.counts()
         order = np.argsort(-counts, kind="stable")
-        kept = [names[i] for i in order if names[i] != ""][:MOST_VALUES]
+        kept = [names[i] for i in order if names[i] != "" and counts[i]][:MOST_VALUES]
         return Column(name, "categorical", values=tuple(kept))
-    numbers = np.asarray(values, np.float64)
+    numbers = np.asarray(levels.to_numpy() if levels else values, np.float64)
     numbers = numbers[np.isfinite(numbers)]
     zero = len(numbers) > 0 and float(np.mean(numbers == 0)) > MOSTLY_ZERO
     edges = summaries.edges_from_values(numbers, bins)

@@ -66,6 +66,8 @@ def _judge(
     severities: Mapping[Kind, Severity],
     limits: Mapping[str, float] | None,
 ) -> _Ranked | None:
+    if measure.slice and measure.family == "distance":
+        return None  # another look at the same rows: shown
     threshold = thresholds.of(measure)
     kind = rules.kind_of(measure)
     words = measure.words or f"{measure.feature}: {measure.statistic} {measure.value:.4g}"

@@ -6,14 +6,18 @@ rest. Bonferroni is cautious where features go together.
 
 Timestamped rows: rows of one day are alike, so a window of whole days differs from the
 reference by far more than those laws say. Windows of as many days as the real ones are drawn
-from the reference and held against the days that are left. Middle and spread of the logarithm of
-what they show is "usual", test by test. By how many spreads the largest test of a window goes
-beyond that is then seen on days which "usual" was not made from (the reference is halved, ten
-times over), and the factor that only the wanted share of those windows exceeds is every test's.
-One factor for the largest of all tests is Westfall and Young's max-T (Resampling-Based Multiple
-Testing, 1993): features that move together cost one false alarm, not many. Taking it from
-held-out days by the conformal order statistic (Vovk, Gammerman and Shafer, Algorithmic Learning
-in a Random World, 2005) pays for what a quantile of some hundred days does not know.
+from the reference (at most half of it) and held against the days that are left; what they show is
+brought to the windows' own length and the whole reference by 1 / n + 1 / m, as chance goes. The
+tail of each test's changes is its own (Hill, 1975). How far windows go beyond it is then seen on
+days which the tail was not made from (the reference is halved, ten times over): each test reaches
+as far as it does there in all but 1 % of the windows, and one factor on every reach is chosen so
+that the largest of all tests exceeds it in half of the wanted share of windows; the other half is
+left for days unlike any of the reference. One factor for the largest
+is Westfall and Young's max-T (Resampling-Based Multiple Testing, 1993): features that move together
+cost one false alarm, not many. A reach for each keeps a feature that has extraordinary days (no
+weather for a day) from making all others blind. Taking the factor from held-out days by the
+conformal order statistic (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005)
+pays for what a quantile of some hundred days does not know.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from monitoring.decisions import statistics
+from monitoring.decisions import many, statistics
 from monitoring.decisions.blocks import Blocks, Column
 from monitoring.decisions.options import FloorOptions, ThresholdOptions
 from monitoring.decisions.thresholds import Threshold, Thresholds
@@ -32,7 +36,13 @@ from monitoring.measure import LABEL, PREDICTION
 
 #: Times that the reference is halved to see its thresholds on days they were not made from.
 _FOLDS = 10
-_LEAST_SPREAD = 0.25
+#: The share of windows that makes a tail, and the least slope of one.
+_TAIL, _LEAST_SLOPE = 0.1, 0.1
+#: The share of held-out windows beyond a test's own reach, before the common factor.
+_OWN = 0.01
+#: The part of the rate that the factor spends; the rest is left for days unlike any that the
+#: reference has, which no day of it can foretell.
+_SPENT = 0.5
 _LAWS = {"psi": "chi-square", "ks": "ks", "nonzero_mean": "mean"}
 
 
@@ -57,10 +67,10 @@ def learn(
     blocks = options.rows == "blocks" or (
         options.rows == "auto" and reference.timed and reference.blocks >= options.min_blocks
     )
-    if blocks and reference.blocks < max(options.min_blocks, 2 * window_blocks):
+    if blocks and reference.blocks < options.min_blocks:
         blocks = False
         notes = (
-            f"The reference has {reference.blocks} days, too few for windows of {window_blocks}: "
+            f"The reference has {reference.blocks} days and {options.min_blocks} are needed: "
             "thresholds are those of independent rows, which alarm too often on daily data.",
         )
     items = _independent(reference, options)
@@ -136,14 +146,22 @@ def _by_days(
     window_blocks: int,
     rng: np.random.Generator,
 ) -> dict[tuple[str, str], Threshold]:
-    draws = _draws(reference.blocks, window_blocks, options.resamples, rng)
+    blocks = reference.blocks
+    length = min(window_blocks, blocks // 2)
+    draws = _draws(blocks, length, options.resamples, rng)
     changes, rows = changes_of(reference, items, draws)
+    rows = round(rows * window_blocks / length)
+    changes *= _scale(items, (length, blocks - length), (window_blocks, blocks))
     least = _least(items, rows)
-    middle, spread = _usual(changes, least)
-    ratios = _held_out(reference, items, window_blocks, options.resamples, rng)
-    place = math.ceil((1.0 - options.false_alarms) * (len(ratios) + 1))
+    start, slope = _tail(changes, least)
+    beyond = _held_out(reference, items, window_blocks, options.resamples, rng)
+    # A test reaches as far as it did on held-out days, and no less than its tail says.
+    reach = np.quantile(beyond, 1.0 - _OWN, axis=0, method="higher")
+    reach = np.maximum(reach, max(math.log(_TAIL / options.false_alarms), 1.0))
+    ratios = np.sort((beyond / reach).max(axis=1))
+    place = math.ceil((1.0 - _SPENT * options.false_alarms) * (len(ratios) + 1))
     factor = max(float(ratios[min(place, len(ratios)) - 1]), 0.0)
-    limits = np.maximum(np.exp(middle + factor * spread), least)
+    limits = np.maximum(np.exp(start + factor * reach * slope), least)
     return {
         key: dataclasses.replace(item, law="days", critical=float(limit), window_rows=rows)
         for (key, item), limit in zip(items.items(), limits, strict=True)
@@ -155,20 +173,20 @@ def _least(items: Mapping[tuple[str, str], Threshold], rows: int) -> np.ndarray:
     return np.array([item.limit(rows) for item in items.values()])
 
 
-def _usual(changes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middle and upper spread of the logarithm of each test's changes.
+def _tail(changes: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the largest changes of each test begin, and how slowly they become rare.
 
-    Some features have days that are ten times as far out as others, some have none: on the
-    logarithm both have spreads that one factor fits. A test that hardly ever moves is given the
-    least change that matters as its middle.
+    Hill (A Simple General Approach to Inference About the Tail of a Distribution, 1975): above a
+    high quantile the logarithm of a change is that quantile's plus an exponential, whose mean is
+    the slope. Weather has a steep tail, the mix of destinations none: each has its own.
+
+    Args:
+      changes: Shape [windows, tests].
+      least: Changes up to these are never a finding.
     """
-    logs = np.log(np.maximum(changes, 1e-9))
-    middle, high = np.quantile(logs, (0.5, 0.95), axis=0)
-    spread = (high - middle) / 1.645
-    still = high < np.log(1e-6)
-    return np.where(still, np.log(least), middle), np.where(
-        still, _LEAST_SPREAD, np.maximum(spread, 0.05)
-    )
+    logs = np.log(np.maximum(changes, least / 2))
+    start = np.quantile(logs, 1.0 - _TAIL, axis=0)
+    return start, np.maximum(np.maximum(logs - start, 0.0).mean(axis=0) / _TAIL, _LEAST_SLOPE)
 
 
 def _held_out(
@@ -178,9 +196,10 @@ def _held_out(
     resamples: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """By how much windows exceed what is usual on days that it was not made from, ascending.
+    """By how many slopes windows go beyond the start of a tail that was seen on other days.
 
-    Per window, the largest of all tests.
+    Returns:
+      Shape [windows, tests]; -inf where a change is too small to be a finding.
     """
     half, found = reference.blocks // 2, []
     for _ in range(_FOLDS):
@@ -189,13 +208,14 @@ def _held_out(
         length = min(window_blocks, half // 2)
         inner = _draws(half, length, resamples // 2, rng)
         changes, rows = changes_of(seen, items, inner)
+        changes *= _scale(items, (length, half - length), (length, half))
         least = _least(items, rows)
-        middle, spread = _usual(changes, least)
+        start, slope = _tail(changes, least)
         outer = _draws(unseen.blocks, length, max(resamples // _FOLDS, 1), rng)
         changes, _ = changes_of(unseen, items, outer, against=seen)
-        beyond = (np.log(np.maximum(changes, 1e-9)) - middle) / spread
-        found.append(np.where(changes > least, beyond, -np.inf).max(axis=1))
-    return np.sort(np.concatenate(found))
+        beyond = (np.log(np.maximum(changes, 1e-9)) - start) / slope
+        found.append(np.where(changes > least, beyond, -np.inf))
+    return np.concatenate(found)
 
 
 def _draws(blocks: int, window_blocks: int, number: int, rng: np.random.Generator) -> np.ndarray:
@@ -227,23 +247,32 @@ def changes_of(
         name = column.name
         windows = draws @ reference.counts[name]
         rest = base.counts[name].sum(axis=0) - (0.0 if against else windows)
-        rest = np.broadcast_to(rest, windows.shape)
-        zeros = zeros_rest = None
+        zeros = None
         if name in reference.nonzero:
-            zeros = draws @ reference.nonzero[name]
-            zeros_rest = base.nonzero[name].sum(axis=0) - (0.0 if against else zeros)
-            zeros_rest = np.broadcast_to(zeros_rest, zeros.shape)
-        for number, (p, q) in enumerate(zip(rest, windows, strict=True)):
-            nonzero = None if zeros is None else (zeros_rest[number], zeros[number])
-            for found in statistics.measure(column, p, q, nonzero, p_values=False):
-                change = found.value
-                if found.statistic not in ("psi", "ks"):
-                    before = statistics.reference_value(
-                        column, found.statistic, p, nonzero and nonzero[0]
-                    )
-                    change = abs(change - before)
-                changes[number, place[name, found.statistic]] = np.nan_to_num(change)
+            now = draws @ reference.nonzero[name]
+            before = base.nonzero[name].sum(axis=0) - (0.0 if against else now)
+            zeros = np.broadcast_to(before, now.shape), now
+        found = many.changes(column, np.broadcast_to(rest, windows.shape), windows, zeros)
+        for statistic, values in found.items():
+            changes[:, place[name, statistic]] = np.nan_to_num(values)
     return changes, int(np.median(draws @ reference.block_rows))
+
+
+def _scale(
+    items: Mapping[tuple[str, str], Threshold], drawn: tuple[int, int], wanted: tuple[int, int]
+) -> np.ndarray:
+    """What changes of drawn windows are multiplied with, to be those of windows as wanted.
+
+    Chance goes with 1 / n + 1 / m, days of the window and of what it is held against: PSI in
+    proportion, distances and shares with its root.
+
+    Args:
+      items: Tests, in the order of the changes.
+      drawn: Days of a drawn window, and of what it was held against.
+      wanted: The same of real windows.
+    """
+    noise = sum(1 / n for n in wanted) / sum(1 / n for n in drawn)
+    return np.array([noise if statistic == "psi" else noise**0.5 for _, statistic in items])
 
 
 def _fixed(

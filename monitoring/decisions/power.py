@@ -65,6 +65,9 @@ def detectable_all(
 def smallest_shift(values: np.ndarray, column: Column, visible: Mapping[str, float]) -> float:
     """Standard deviations by which all values must move to be seen; inf when not even ten do.
 
+    Numbers that come in steps are not moved by less than one: a hair's breadth would put all rows
+    that lie on an edge into the next bin.
+
     Args:
       values: The reference's rows, NaN where missing.
       column: Numeric.
@@ -88,7 +91,10 @@ def smallest_shift(values: np.ndarray, column: Column, visible: Mapping[str, flo
 
     if not seen(_LARGEST_SHIFT):
         return float("inf")
-    low, high = 0.0, _LARGEST_SHIFT
+    steps = np.diff(np.unique(values[np.isfinite(values)]))
+    low, high = float(np.median(steps)) / spread if len(steps) else 0.0, _LARGEST_SHIFT
+    if seen(low):
+        return low
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (low, middle) if seen(middle) else (middle, high)

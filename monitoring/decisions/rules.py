@@ -31,6 +31,7 @@ _QUALITY_SUFFIX = "_rate"
 ABSOLUTE = {
     "type_error_rate": 0.0,
     "column_missing": 0.0,
+    "tfdv_linf": 0.0,
     "schema_anomalies": 0.0,
     "nonfinite_rate": 0.0,
     "error_rate": 0.01,
@@ -94,7 +95,7 @@ def judge(
     limit = {**ABSOLUTE, **(limits or {})}.get(measure.statistic)
     if limit is not None and value > limit:
         words = measure.words or f"{measure.feature}: {measure.statistic} {value:.4g}"
-        return Judgement(limit, f"{words}; at most {limit:g} is usual")
+        return Judgement(limit, f"{words}; at most {limit:g} is usual" if limit else words)
     if measure.statistic.startswith(_LATENCY):
         return _against_median(measure, history, floors.latency, both=False)
     if measure.statistic in _VOLUME:

@@ -105,7 +105,9 @@ def measure(
     return found
 
 
-def measure_all(reference: Blocks, window: Blocks, window_id: str = "") -> list[Measure]:
+def measure_all(
+    reference: Blocks, window: Blocks, window_id: str = "", p_values: bool = True
+) -> list[Measure]:
     """Every feature of a window against the reference, both counted by the same columns."""
     found = []
     for column in reference.columns:
@@ -114,7 +116,7 @@ def measure_all(reference: Blocks, window: Blocks, window_id: str = "") -> list[
         if name in reference.nonzero:
             nonzero = reference.nonzero[name].sum(axis=0), window.nonzero[name].sum(axis=0)
         p, q = reference.counts[name].sum(axis=0), window.counts[name].sum(axis=0)
-        found += measure(column, p, q, nonzero, window_id)
+        found += measure(column, p, q, nonzero, window_id, p_values)
     return found
 
 

@@ -64,6 +64,8 @@ class Threshold:
             fewer = (1 / n + 1 / m) / (1 / self.window_rows + 1 / m)
             return self.critical * math.sqrt(max(fewer, 1.0))
         if self.law == "days":
+            if n >= 0.8 * self.window_rows:
+                return self.critical
             by_statistic = _independent_law(self.statistic)
         if by_statistic == "chi-square":
             independent = laws.psi_limit(self.alpha, self.cells, n, m)
@@ -76,11 +78,7 @@ class Threshold:
         else:
             return self.critical
         # A window shorter than those that were resampled is noisier than they were.
-        return (
-            max(self.critical, independent)
-            if n < 0.8 * self.window_rows
-            else (self.critical if self.law == "days" else independent)
-        )
+        return max(self.critical, independent) if self.law == "days" else independent
 
     def limit(self, n: float, m: float | None = None) -> float:
         """The change from which on it is a finding: more than chance, and large enough."""

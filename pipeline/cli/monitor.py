@@ -36,6 +36,14 @@ def monitor(
             "cry wolf, and how soon it would see a fault. Nothing is kept."
         ),
     ] = None,
+    tfdv: Annotated[
+        bool,
+        typer.Option(
+            "--tfdv",
+            help="Also ask TensorFlow Data Validation: schema anomalies, and L-infinity of text. "
+            "Takes TensorFlow along.",
+        ),
+    ] = False,
     config: ConfigOption = pathlib.Path(DEFAULT_FILE),
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -64,6 +72,7 @@ def monitor(
             log=log,
             labels=labels,
             version=version,
+            tfdv=tfdv,
             progress=(lambda text: status.update(text)) if status is not None else None,
         )
     finally:

@@ -24,6 +24,8 @@ _HERE = pathlib.Path(__file__).parent
 _METRICS = ("auc", "accuracy", "log_loss", "mae", "rmse", "r2")
 _PICTURES = 30
 _VALUES = 12
+#: Lines of the table of slices that have moved most.
+_SLICES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,8 @@ def window_page(
         and (m.feature == "(window)" or m.family in ("performance", "estimate", "multivariate"))
     ]
     slices = [m for m in result.measures if m.slice and m.family == "performance"]
+    apart = [m for m in result.measures if m.slice and m.statistic == "psi"]
+    apart = sorted(apart, key=lambda m: -m.value)[:_SLICES]
     return _render(
         "monitoring.html",
         title=result.window.id,
@@ -92,6 +96,7 @@ def window_page(
         notes=result.notes,
         others=others,
         slices=slices,
+        apart=apart,
         rows=rows,
         pictures=pictures,
         timelines=[],
@@ -163,6 +168,7 @@ def rolling_page(name: str, results: Sequence[WindowResult]) -> str:
         notes=newest.notes if newest else (),
         others=[],
         slices=[],
+        apart=[],
         rows=[],
         pictures=[],
         timelines=timelines,

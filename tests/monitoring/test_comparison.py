@@ -23,7 +23,7 @@ VALUES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(VALUES, VALUES)
 def test_ks_and_wasserstein_are_scipys(reference: list[float], current: list[float]) -> None:
     found = monitoring.compare({"x": reference}, {"x": current}, kinds={"x": "numeric"})["x"]
@@ -36,7 +36,7 @@ def test_ks_and_wasserstein_are_scipys(reference: list[float], current: list[flo
     assert found.missing_current == pytest.approx(1 - len(q) / len(current))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.sampled_from("abcd"), min_size=1), st.lists(st.sampled_from("abcde"), min_size=1)
 )

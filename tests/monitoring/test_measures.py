@@ -28,7 +28,7 @@ def numbers(reference: list[float], current: list[float]) -> tuple[Numbers, Numb
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(FEW, FEW)
 def test_wasserstein_of_repeated_values_is_scipys(reference: list[int], current: list[int]) -> None:
     known = [x for x in current if x in reference] or reference
@@ -37,7 +37,7 @@ def test_wasserstein_of_repeated_values_is_scipys(reference: list[int], current:
     assert features.wasserstein(p, q) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(COUNTS, st.data())
 def test_chi_square_is_scipys(reference: list[int], data: st.DataObject) -> None:
     current = data.draw(
@@ -55,7 +55,7 @@ def test_chi_square_is_scipys(reference: list[int], data: st.DataObject) -> None
     assert found == pytest.approx((expected[0], expected[1]), rel=1e-6, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FEW, FEW)
 def test_distances_of_numbers_are_scipys_on_the_same_cells(
     reference: list[int], current: list[int]
@@ -83,7 +83,7 @@ def test_fine_wasserstein_is_near_scipys_on_continuous_values() -> None:
     assert features.wasserstein(p, q) == pytest.approx(stats.wasserstein_distance(a, b), rel=0.06)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32) | st.none(), min_size=1, max_size=80),
     st.integers(1, 79),

@@ -182,7 +182,7 @@ CELL = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.fixed_dictionaries({"fare": CELL, "area": CELL, "company": CELL}), min_size=1))
 def test_any_cell_is_logged_or_named_as_unreadable(cells: list[dict]) -> None:
     table = log_rows.rows(

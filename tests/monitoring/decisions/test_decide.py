@@ -204,6 +204,34 @@ class TestDays:
         assert alarms["independent"] > 20  # days differ, so nearly every one "drifts"
         assert alarms["blocks"] <= 6
 
+    def test_a_feature_with_an_extraordinary_day_blinds_no_other(self):
+        table, day = rows(30_000, 23, days=60)
+        # Three days without any rain gauge; the others lack a few rows.
+        lost = np.isin(day, (7, 31, 50)) | (np.arange(30_000) % 300 == 0)
+        table["rain"] = np.where(lost, np.nan, table["rain"])
+        kinds = {"rain": "numeric", "city": "categorical"}
+        reference = Blocks.of(table, kinds, day)
+        thresholds = learn(reference, OPTIONS)
+        assert thresholds.items["city", "psi"].critical < 0.5
+        now, _ = rows(500, 600, days=1)
+        fault = replay.new_category("city", 0.2)
+        now["city"] = fault.change(now["city"], np.random.default_rng(0))
+        window = Blocks.of(now, kinds, columns=reference.columns)
+        found = decide(statistics.measure_all(reference.summed(), window), thresholds)
+        assert "city" in {f.feature for f in found}
+
+    def test_windows_longer_than_half_of_the_reference_have_limits_of_days(self):
+        table, day = rows(20_000, 24, days=40)
+        reference = Blocks.of(table, {"fare": "numeric"}, day)
+        limits = [
+            learn(reference, OPTIONS, window_blocks=length).items["fare", "psi"]
+            for length in (1, 20, 40)
+        ]
+        assert {limit.law for limit in limits} == {"days"}
+        # The longer the window, the less chance does; beyond half, by 1 / n + 1 / m.
+        assert limits[0].critical > limits[1].critical > limits[2].critical
+        assert limits[2].window_rows == pytest.approx(20_000, rel=0.05)
+
     def test_too_few_days_are_said_to_be(self):
         table, day = rows(2000, 21, days=6)
         thresholds = learn(Blocks.of(table, KINDS, day), ThresholdOptions(rows="blocks"))

@@ -14,7 +14,7 @@ from monitoring.decisions import laws
 rows = st.integers(100, 50_000)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0.001, 0.5), rows, rows)
 def test_the_ks_p_value_is_scipys_and_its_limit_the_inverse(distance, n, m):
     ours = laws.ks_p_value(distance, n, m)
@@ -31,7 +31,7 @@ def test_the_ks_p_value_is_that_of_ks_2samp():
     assert laws.ks_p_value(found.statistic, 700, 900) == pytest.approx(found.pvalue, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 60), st.integers(100, 5000), st.integers(0, 60), st.integers(100, 5000))
 def test_proportions_are_never_surer_than_fisher(x, n, y, m):
     """The binomial is a little wider than Fisher's hypergeometric."""
@@ -42,7 +42,7 @@ def test_proportions_are_never_surer_than_fisher(x, n, y, m):
         assert ours >= 2 * min(above, below) * 0.999
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(1e-5, 0.2), st.integers(50, 20_000), st.floats(0, 0.6), rows)
 def test_the_limit_of_a_share_is_its_first_significant_increase(alpha, n, share, m):
     limit = laws.proportion_limit(alpha, n, share, m)

@@ -1,46 +1,62 @@
 """Serving: the predict function beside the same function on TensorFlow, and beside nothing at all.
 
-    python -m benchmarks.serving FOLDER [--seconds 60]
+    python -m benchmarks.serving FOLDER [--light PYTHON] [--heavy PYTHON] [--load 60]
 
 FOLDER holds a flywheel.yaml whose run pushed a version. Three servers, all functions-framework on
 this machine, answer the same request of one row:
 
-  predict     the deployed TFLite file
-  teacher     the same function, whose model is the Trainer's SavedModel: it runs on TensorFlow
-  floor       an empty handler: what HTTP and the framework cost
+  predict   the deployed TFLite file
+  teacher   the same function, whose model is the Trainer's SavedModel: it runs on TensorFlow
+  floor     an empty handler: what HTTP and the framework cost
 
-Cold start is from the start of the process to the first answer. Latencies are of requests one by
-one on a kept connection, the servers in turn, in rounds. Under load, 16 clients ask without
-pause while the pointer moves to another version halfway; every answer is looked for in the log.
+Everything is measured in rounds, each server once in every round, in turn, so that what else the
+machine does meets all of them. A ratio is that of medians over rounds (cold start, CPU) or of
+quantiles over all requests (latency), with the 95 % interval of 2,000 resamplings of the rounds.
+
+  cold start  from the start of the process to the first answer; code is compiled, files are in
+              the page cache
+  latency     single requests on a kept connection, the client in another process
+  CPU         of all the server's processes, per request, the writing of the log included
+  memory      after all that
+
+With `--load`, 16 clients then ask the predict function without pause for so many seconds while
+the pointer moves to another version halfway, and every answer is looked for in the log.
+
+A deployment has what its requirements.txt names and no more. So that each server starts in such an
+environment, make two, whose interpreters are `--light` (predict, floor) and `--heavy` (teacher):
+
+    python -m venv light && light/bin/pip install -r cloud_functions/predict/requirements.txt
+    python -m venv heavy && heavy/bin/pip install -r cloud_functions/predict/requirements.txt \
+        tensorflow==2.16.2   # or what `pip show tensorflow` says where the model was trained
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
-import http.client
+import datetime
 import json
 import os
 import pathlib
 import shutil
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
-import psutil
 
-from cloud_functions.local import command, environment, free_port
+from benchmarks.serving_load import under_load
+from benchmarks.serving_process import Server
+from cloud_functions import assemble
+from cloud_functions.local import free_port
 from cloud_functions.options import ServingOptions
 from cloud_functions.settings import Settings
+from cloud_functions.settings_file import ENVIRONMENT, FILE
 from models.registry import Registry
-from monitoring import prediction_log
 from pipeline import config as config_module
+from pipeline.config import Config
 
 _FLOOR = """
 import functions_framework
@@ -49,208 +65,218 @@ import functions_framework
 def floor(request):
     return "{}"
 """
-_ROUNDS, _REQUESTS, _COLD = 10, 200, 3
-_CLIENTS = 16
+_THREADS = 16
+_RESAMPLINGS = 2000
+_WARM = 20
+#: Rounds (server by server): seconds, milliseconds or microseconds.
+Rounds = dict[str, list[np.ndarray]]
 
 
-class Server:
-    """A functions-framework process."""
+def servers(
+    config: Config, registry: Registry, place: pathlib.Path, light: str, heavy: str
+) -> list[Server]:
+    """The three, not started.
 
-    def __init__(self, name: str, arguments: list[str], port: int, variables: dict[str, str]):
-        self.name, self.port = name, port
-        self._arguments, self._variables = arguments, variables
-
-    def start(self, body: bytes) -> float:
-        """Starts it; seconds to the first answer."""
-        start = time.perf_counter()
-        self.process = subprocess.Popen(
-            self._arguments,
-            env=self._variables,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+    Args:
+      config: Of the run that pushed.
+      registry: A copy of what it pushed.
+      place: Takes logs and settings.
+      light: Interpreter of predict and floor.
+      heavy: Of the teacher.
+    """
+    saved = max(
+        pathlib.Path(config.root).glob("artifacts/Trainer/model/*"), key=lambda p: int(p.name)
+    )
+    # TensorFlow's function may be called by many threads; an interpreter may not.
+    kinds = {
+        "predict": (str(registry.root), ServingOptions(threads=_THREADS), light),
+        "teacher": (
+            _registry_of(saved, place / "teacher"),
+            ServingOptions(threads=_THREADS, interpreters=1),
+            heavy,
+        ),
+    }
+    variables = {**os.environ, "THREADS": str(_THREADS)}
+    made = []
+    for name, (root, serving, python) in kinds.items():
+        settings = Settings(
+            name=config.name, deployed=root, log=str(place / f"log-{name}"), serving=serving
         )
-        while True:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.ask(http.client.HTTPConnection("127.0.0.1", self.port), body)[0] == 200:
-                    return time.perf_counter() - start
-            assert self.process.poll() is None, f"{self.name} ended"
-            time.sleep(0.005)
-
-    @staticmethod
-    def ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, bytes]:
-        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-    def resident(self) -> int:
-        """Bytes of the process and its workers that no other process shares (USS)."""
-        parent = psutil.Process(self.process.pid)
-        return sum(p.memory_full_info().uss for p in (parent, *parent.children(recursive=True)))
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        folder = place / f"function-{name}"
+        assemble.build("predict", settings, folder)
+        made.append(_server(name, "predict", folder, python, {
+            **variables, "PYTHONPATH": str(folder), ENVIRONMENT: str(folder / FILE)
+        }))  # fmt: skip
+    folder = place / "function-floor"
+    folder.mkdir()
+    (folder / "main.py").write_text(_FLOOR)
+    return [*made, _server("floor", "floor", folder, light, variables)]
 
 
-def teacher_registry(folder: pathlib.Path, saved_model: pathlib.Path) -> str:
-    """A registry whose only version is the SavedModel."""
+def _server(
+    name: str, target: str, folder: pathlib.Path, python: str, variables: dict[str, str]
+) -> Server:
+    """A function's process; its files are compiled, as in an image."""
+    port = free_port()
+    subprocess.run([python, "-m", "compileall", "-q", str(folder)], check=True)
+    arguments = [python, "-m", "functions_framework", "--target", target]
+    arguments += ["--source", str(folder / "main.py"), "--host", "127.0.0.1", "--port", str(port)]
+    return Server(name, arguments, port, variables)
+
+
+def _registry_of(saved_model: pathlib.Path, folder: pathlib.Path) -> str:
+    """A registry whose only version is a SavedModel."""
     version = folder / "versions" / "teacher"
     shutil.copytree(saved_model, version)
-    manifest = {"created": "2026-01-01T00:00:00+00:00", "run_id": "", "data_fingerprint": ""}
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    manifest = {"created": now, "run_id": "", "data_fingerprint": ""}
     (version / "manifest.json").write_text(json.dumps(manifest))
     (folder / "CURRENT").write_text("teacher")
     return str(folder)
 
 
-def quantiles(seconds: list[float]) -> dict[str, float]:
-    p50, p99 = np.percentile(np.asarray(seconds) * 1e3, [50, 99])
-    return {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}
+def cold_starts(measured: list[Server], body: bytes, rounds: int) -> tuple[Rounds, Rounds]:
+    """Seconds and CPU seconds from process start to first answer; a start before is not counted."""
+    seconds: Rounds = collections.defaultdict(list)
+    cpu: Rounds = collections.defaultdict(list)
+    for number in range(-1, rounds):
+        for server in _turned(measured, number):
+            taken = server.start(body)
+            worked = server.cpu()
+            server.stop()
+            if number >= 0:
+                seconds[server.name].append(np.asarray([taken]))
+                cpu[server.name].append(np.asarray([worked]))
+    return seconds, cpu
 
 
-def one_after_the_other(servers: list[Server], body: bytes) -> dict[str, dict[str, float]]:
-    """Latencies of single requests; p99 is the median over rounds, which the machine disturbs."""
-    times: dict[str, list[list[float]]] = collections.defaultdict(list)
-    for _ in range(_ROUNDS):
-        for server in servers:
-            # A new one per round: the server closes a connection that rests.
-            connection, taken = http.client.HTTPConnection("127.0.0.1", server.port), []
-            for number in range(_REQUESTS + 20):
+def single_requests(
+    measured: list[Server], body: bytes, rounds: int, requests: int
+) -> tuple[Rounds, Rounds]:
+    """Milliseconds of requests one by one, and CPU microseconds per request."""
+    latency: Rounds = collections.defaultdict(list)
+    cpu: Rounds = collections.defaultdict(list)
+    for number in range(rounds):
+        for server in _turned(measured, number):
+            connection = server.connection()  # the server closes one that rests
+            taken = np.zeros(requests)
+            for place in range(-_WARM, requests):
+                if place == 0:
+                    before = server.cpu()
                 start = time.perf_counter()
                 status, answer = server.ask(connection, body)
+                if place >= 0:
+                    taken[place] = time.perf_counter() - start
                 assert status == 200, answer
-                if number >= 20:
-                    taken.append(time.perf_counter() - start)
-            times[server.name].append(taken)
-    return {
-        name: {
-            key: round(statistics.median(quantiles(taken)[key] for taken in rounds), 3)
-            for key in ("p50_ms", "p99_ms")
-        }
-        for name, rounds in times.items()
-    }
+            latency[server.name].append(taken * 1e3)
+            cpu[server.name].append(np.asarray([(server.cpu() - before) / requests * 1e6]))
+            connection.close()
+    return latency, cpu
 
 
-def under_load(server: Server, registry: Registry, log: str, body: bytes, seconds: float) -> dict:
-    """16 clients, the pointer moved halfway, and whether the log has every answer."""
-    ids: list[str] = []
-    taken: list[float] = []
-    failed: list[bytes] = []
-    versions: collections.Counter[str] = collections.Counter()
-    end = time.monotonic() + seconds
+def _turned(measured: list[Server], number: int) -> list[Server]:
+    turn = number % len(measured)
+    return measured[turn:] + measured[:turn]
 
-    def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        while time.monotonic() < end:
-            start = time.perf_counter()
-            try:
-                status, answer = server.ask(connection, body)
-            except (OSError, http.client.HTTPException) as error:
-                failed.append(repr(error).encode())
-                connection.close()
-                continue
-            taken.append(time.perf_counter() - start)
-            if status != 200:
-                failed.append(answer)
-                continue
-            content = json.loads(answer)
-            ids.extend(content["request_ids"])
-            versions[content["model_version"]] += 1
 
-    threads = [threading.Thread(target=ask) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds / 2)
-    first = registry.current()
-    other = next(v.name for v in registry.versions() if v.name != first)
-    registry.rollback(other)
-    for thread in threads:
-        thread.join()
-    server.stop()
-    logged = collections.Counter(
-        name for table in prediction_log.read(log) for name in table["request_id"].to_pylist()
-    )
-    return {
-        "clients": _CLIENTS,
-        "seconds": seconds,
-        "requests": len(taken),
-        "failed": len(failed),
-        "requests_per_s": round(len(taken) / seconds, 1),
-        **quantiles(taken),
-        "by_version": dict(versions),
-        "acknowledged_not_logged": len(set(ids) - set(logged)),
-        "logged_twice": sum(count > 1 for count in logged.values()),
-    }
+def ratio(
+    rounds: Rounds, above: str, below: str, of: Callable[[np.ndarray], float]
+) -> tuple[float, float, float]:
+    """One server's figure over another's, and its 95 % interval over rounds."""
+    random = np.random.default_rng(0)
+
+    def one(chosen: np.ndarray) -> float:
+        figures = [of(np.concatenate([rounds[name][i] for i in chosen])) for name in (above, below)]
+        return figures[0] / figures[1]
+
+    count = len(rounds[above])
+    found = [one(random.integers(0, count, count)) for _ in range(_RESAMPLINGS)]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return tuple(round(float(x), 3) for x in (one(np.arange(count)), low, high))
+
+
+def p99(values: np.ndarray) -> float:
+    return float(np.percentile(values, 99))
+
+
+def median(values: np.ndarray) -> float:
+    return float(np.median(values))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--seconds", type=float, default=60.0, help="Of load.")
-    parser.add_argument("--output", type=pathlib.Path, help="JSON, too.")
+    parser.add_argument("--light", default=sys.executable, help="Interpreter of two of them.")
+    parser.add_argument("--heavy", default=sys.executable, help="Interpreter of the teacher.")
+    parser.add_argument("--cold", type=int, default=5, help="Rounds of starts.")
+    parser.add_argument("--rounds", type=int, default=40, help="Rounds of requests.")
+    parser.add_argument("--requests", type=int, default=250, help="Requests of a round.")
+    parser.add_argument("--load", type=float, default=0.0, help="Seconds of load.")
+    parser.add_argument("-o", "--output", type=pathlib.Path, help="JSON, too.")
     options = parser.parse_args()
     config = config_module.load(options.folder / "flywheel.yaml")
     deployed = Registry(config.deploy.path)
     current = deployed.folder(deployed.resolve())
     row = json.loads((current / "golden.json").read_text("utf-8"))["requests"][0]
     body = json.dumps({"instances": [row]}).encode()
-    trained = sorted(
-        pathlib.Path(config.root).glob("artifacts/Trainer/model/*"), key=lambda p: int(p.name)
-    )
     with tempfile.TemporaryDirectory() as scratch:
         place = pathlib.Path(scratch)
         shutil.copytree(deployed.root, place / "deployed")
         registry = Registry(place / "deployed")
-        serving = ServingOptions(threads=16)
-        servers = []
-        places = {
-            "predict": str(registry.root),
-            "teacher": teacher_registry(place / "teacher", trained[-1]),
-        }
-        for name, root in places.items():
-            file = place / f"{name}.json"
-            settings = Settings(name=config.name, deployed=root, log=str(place / f"log-{name}"),
-                                serving=serving)  # fmt: skip
-            file.write_text(settings.model_dump_json())
-            port = free_port()
-            servers.append(Server(name, command("predict", port), port, environment(file, 16)))
-        (place / "floor.py").write_text(_FLOOR)
-        port = free_port()
-        arguments = [*(sys.executable, "-m", "functions_framework", "--target", "floor"),
-                     *("--source", str(place / "floor.py"), "--port", str(port))]  # fmt: skip
-        variables = {**os.environ, "THREADS": "16"}
-        servers.append(Server("floor", arguments, port, variables))
-        result: dict[str, dict] = {}
-        for server in servers:
-            cold = []
-            for _ in range(_COLD):
-                cold.append(server.start(body))
-                server.stop()
-            result[server.name] = {"cold_start_s": round(statistics.median(cold), 3)}
-        for server in servers:
+        measured = servers(config, registry, place, options.light, options.heavy)
+        cold, cold_cpu = cold_starts(measured, body, options.cold)
+        for server in measured:
             server.start(body)
-        for name, times in one_after_the_other(servers, body).items():
-            result[name] |= times
-        for server in servers:
-            result[server.name]["uss_mb"] = round(server.resident() / 1e6, 1)
-        for server in servers[1:]:
+        latency, cpu = single_requests(measured, body, options.rounds, options.requests)
+        memory = {server.name: server.memory() for server in measured}
+        for server in measured[1:]:
             server.stop()
-        predict, teacher, floor = (result[s.name] for s in servers)
-        log = str(place / "log-predict")
-        if len(registry.versions()) > 1 and options.seconds > 0:
-            result["load"] = under_load(servers[0], registry, log, body, options.seconds)
+        load = None
+        if options.load:
+            log = str(place / "log-predict")
+            load = under_load(measured[0], registry, log, body, options.load)
         else:
-            servers[0].stop()
-    result["against"] = {
-        "cold start, times faster than the teacher": round(
-            teacher["cold_start_s"] / predict["cold_start_s"], 1
-        ),
-        "p99, times the floor": round(predict["p99_ms"] / floor["p99_ms"], 2),
-        "p50, times the floor": round(predict["p50_ms"] / floor["p50_ms"], 2),
-        "memory, share of the teacher": round(predict["uss_mb"] / teacher["uss_mb"], 3),
+            measured[0].stop()
+    result = {
+        "rounds": {
+            "cold": options.cold,
+            "requests": [options.rounds, options.requests],
+            "own_environments": sys.executable not in (options.light, options.heavy),
+            "machine_load": os.getloadavg(),
+        },
+        "servers": {
+            s.name: {
+                "cold_start_s": round(median(np.concatenate(cold[s.name])), 2),
+                "cold_start_cpu_s": round(median(np.concatenate(cold_cpu[s.name])), 2),
+                "p50_ms": round(median(np.concatenate(latency[s.name])), 3),
+                "p99_ms": round(p99(np.concatenate(latency[s.name])), 3),
+                "cpu_us": round(median(np.concatenate(cpu[s.name])), 0),
+                **{f"{key}_mb": value for key, value in memory[s.name].items()},
+            }
+            for s in measured
+        },
+        "ratios": {
+            "cold start, teacher / predict": ratio(cold, "teacher", "predict", median),
+            "cold start CPU, teacher / predict": ratio(cold_cpu, "teacher", "predict", median),
+            "p50, predict / floor": ratio(latency, "predict", "floor", median),
+            "p99, predict / floor": ratio(latency, "predict", "floor", p99),
+            "CPU, predict / floor": ratio(cpu, "predict", "floor", median),
+            "p50, teacher / predict": ratio(latency, "teacher", "predict", median),
+            "p99, teacher / predict": ratio(latency, "teacher", "predict", p99),
+            "CPU, teacher / predict": ratio(cpu, "teacher", "predict", median),
+            **{
+                f"{key}, predict / teacher": [round(memory["predict"][key] / value, 3)]
+                for key, value in memory["teacher"].items()
+            },
+        },
+        "load": load,
     }
-    for name, values in result.items():
-        print(f"{name:<9}" + "  ".join(f"{key} {value}" for key, value in values.items()))
+    for name, figures in result["servers"].items():
+        print(f"{name:<9}" + "  ".join(f"{key} {value}" for key, value in figures.items()))
+    for name, (value, *interval) in result["ratios"].items():
+        print(f"{name:<34}{value:>8}" + (f"  {interval}" if interval else ""))
+    for key, value in (load or {}).items():
+        print(f"{key:<26}{value}")
     if options.output:
         options.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 

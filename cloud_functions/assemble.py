@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Iterator
 
 from cloud_functions.local import check_name
-from cloud_functions.settings import FILE, Settings
+from cloud_functions.settings import Settings
+from cloud_functions.settings_file import FILE
 from models.errors import FlywheelError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

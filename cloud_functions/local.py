@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import socket
@@ -16,7 +17,8 @@ import httpx
 from cloud_functions.bus import Bus, Clock, Watcher
 from cloud_functions.ledger import Ledger, open_ledger
 from cloud_functions.options import TopicOptions
-from cloud_functions.settings import ENVIRONMENT, Settings
+from cloud_functions.settings import Settings
+from cloud_functions.settings_file import ENVIRONMENT
 from models.errors import ConfigError, FlywheelError
 from models.text import did_you_mean
 
@@ -91,7 +93,12 @@ class Function:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Starts it; `wait` says when it listens."""
+        """Starts it; `wait` says when it listens.
+
+        Raises:
+          ConfigError: PORT_TAKEN.
+        """
+        check_port(self.port)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -186,6 +193,11 @@ class Stack:
         if "check_drift" in self.functions:
             self._helpers.append(Clock(automation.check_seconds, self.check))
 
+    def ended(self) -> list[Function]:
+        """Functions whose process is no more."""
+        made = self.functions.values()
+        return [f for f in made if f.process is not None and f.process.poll() is not None]
+
     def check(self) -> dict:
         """Calls check_drift now, as a scheduler does."""
         moment = str(time.time_ns())
@@ -213,6 +225,33 @@ class Stack:
             self.bus.stop()
             for function in self.functions.values():
                 function.stop()
+
+
+def check_port(port: int, host: str = "127.0.0.1") -> None:
+    """Whether one can listen there.
+
+    Raises:
+      ConfigError: PORT_TAKEN, NO_SUCH_ADDRESS.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        raise ConfigError(
+            "PORT_TAKEN" if taken else "NO_SUCH_ADDRESS",
+            f"Something else listens at {host}:{port}."
+            if taken
+            else f"Nothing can listen at {host}:{port}: {error.strerror}.",
+            next="End it, or choose another port: `serving.port` in flywheel.yaml; "
+            "`flywheel functions serve` takes `--port` too."
+            if taken
+            else "Name an address of this machine, and a port that you may use.",
+        ) from None
 
 
 def free_port() -> int:

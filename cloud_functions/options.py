@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from models.options import Options
+from models.strict import Options
 
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -23,6 +23,11 @@ class ServingOptions(Options):
     )
     max_rows: Count = Field(10_000, description="Most rows of one request.")
     max_bytes: Count = Field(16 << 20, description="Largest body of a request.")
+    max_pixels: Count = Field(
+        25_000_000,
+        description="Largest image of a row, width times height. A file of a few kilobytes can "
+        "hold one that takes gigabytes; its header is looked at before it is decoded.",
+    )
     unknown_features: Literal["refuse", "ignore"] = Field(
         "refuse",
         description="What to do with a row that names a feature the model does not have. A "

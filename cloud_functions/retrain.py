@@ -42,7 +42,13 @@ def start(
         return {"state": "refused", "job": job.id, **_said(decision)}
     if decision.state == "known":
         return {"state": "known", "job": job.id, **_said(decision)}
-    return {"state": "started", "job": job.id, "where": backend.submit(job)}
+    try:
+        where = backend.submit(job)
+    except Exception:
+        if asker == "person":  # nobody delivers it again, and it shall stand in no one's way
+            brakes.finish(ledger, job.model, job.id, "not_started", utc_now())
+        raise
+    return {"state": "started", "job": job.id, "where": where}
 
 
 def _ask(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import flask
 import functions_framework
 
-from cloud_functions import settings
-from cloud_functions.predict import routes
+from cloud_functions.predict import routes, settings
 from cloud_functions.predict.service import service
 
 
 @functions_framework.http
 def predict(request: flask.Request) -> flask.Response:
     """Any request; see `cloud_functions.predict.routes`."""
-    return routes.handle(service(settings.load()), request)
+    return routes.handle(service(settings.load), request)

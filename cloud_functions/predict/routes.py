@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import time
-import uuid
 from typing import Any
 
 import flask
@@ -118,10 +118,7 @@ def predict(service: Service, request: flask.Request) -> flask.Response:
         status = 200 if decoded.good else 400
     if status == 200:
         body["predictions"] = predictions
-    response = _json(body, status)
-    response.headers["X-Request-Id"] = base
-    response.headers["X-Model-Version"] = version
-    return response
+    return _json(body, status, {"X-Request-Id": base, "X-Model-Version": version})
 
 
 def _answer(
@@ -306,7 +303,8 @@ def _body(service: Service, request: flask.Request) -> dict[str, Any]:
     if len(content) > most:
         raise too_large
     try:
-        body = json.loads(content, parse_constant=_no_constant)
+        text = content.decode(json.detect_encoding(content), "surrogatepass")
+        body = _DECODER.decode(text)
     except RecursionError:
         raise Refused(400, "INVALID_JSON", "The body is nested too deeply.") from None
     except ValueError as error:  # of bytes that are no UTF-8, too
@@ -318,6 +316,11 @@ def _body(service: Service, request: flask.Request) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value; a missing value is null")
+
+
+#: Made once: with arguments of their own, `json.loads` and `json.dumps` make one per call.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def _instances(body: dict[str, Any], service: Service) -> list[Any]:
@@ -347,7 +350,7 @@ def _known_keys(body: dict[str, Any], known: tuple[str, ...]) -> None:
 def _request_id(request: flask.Request) -> str:
     given = request.headers.get("X-Request-Id")
     if given is None:
-        return uuid.uuid4().hex
+        return secrets.token_hex(16)
     if not _ID.fullmatch(given):
         raise Refused(
             400, "WRONG_REQUEST_ID", "X-Request-Id must be 1 to 100 printable ASCII characters."
@@ -355,6 +358,8 @@ def _request_id(request: flask.Request) -> str:
     return given
 
 
-def _json(body: dict[str, Any], status: int = 200) -> flask.Response:
-    text = json.dumps(body, ensure_ascii=True, allow_nan=False)
-    return flask.Response(text, status, content_type="application/json")
+def _json(
+    body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> flask.Response:
+    text = _ENCODER.encode(body)
+    return flask.Response(text, status, headers, content_type="application/json")

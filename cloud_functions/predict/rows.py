@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from models.spec import CategoricalFeature, Feature, ImageFeature, ModelSpec, NumericFeature
+from models.spec import Feature, ImageFeature, ModelSpec, NumericFeature
 from models.text import did_you_mean
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -74,12 +74,21 @@ class Decoder:
     Args:
       spec: Its contract.
       ignore_unknown: Whether names the model does not know are passed over.
+      max_pixels: Largest image that is decoded.
     """
 
-    def __init__(self, spec: ModelSpec, *, ignore_unknown: bool = False):
+    def __init__(
+        self, spec: ModelSpec, *, ignore_unknown: bool = False, max_pixels: int = 25_000_000
+    ):
         self._spec = spec
         self._ignore = ignore_unknown
-        self._read: dict[str, Callable[[Any], Any]] = {f.name: _reader(f) for f in spec.features}
+        self._read: dict[str, Callable[[Any], Any]] = {
+            f.name: _reader(f, max_pixels) for f in spec.features
+        }
+        self._texts = [f.name for f in spec.categorical if f.dtype == "string"]
+        self._numbers = [
+            f.name for f in (*spec.numeric, *spec.categorical) if f.name not in self._texts
+        ]
 
     def decode(self, instances: Sequence[Any]) -> Decoded:
         """All rows of a request."""
@@ -125,31 +134,32 @@ class Decoder:
         return row, problems
 
     def _inputs(self, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-        inputs = {}
-        for feature in self._spec.features:
-            name = feature.name
-            if isinstance(feature, ImageFeature):
-                column = np.zeros((len(rows), *feature.shape), np.uint8)  # black where missing
-                for i, row in enumerate(rows):
-                    if row[name] is not None:
-                        column[i] = row[name]
-            elif isinstance(feature, CategoricalFeature) and feature.dtype == "string":
-                column = np.empty((len(rows), 1), dtype=object)
-                for i, row in enumerate(rows):
-                    column[i, 0] = (row[name] or "").encode()
-            else:
-                # By way of float64, as a table's column goes.
-                exact = [math.nan if row[name] is None else float(row[name]) for row in rows]
-                column = np.array(exact, np.float64).astype(np.float32).reshape(-1, 1)
+        # By way of float64, as a table's column goes; all columns at once.
+        exact = [[math.nan if row[n] is None else row[n] for row in rows] for n in self._numbers]
+        columns = np.array(exact, np.float64).astype(np.float32)
+        inputs = {
+            name: column.reshape(-1, 1) for name, column in zip(self._numbers, columns, strict=True)
+        }
+        for name in self._texts:
+            column = np.empty((len(rows), 1), dtype=object)
+            for i, row in enumerate(rows):
+                column[i, 0] = (row[name] or "").encode()
             inputs[name] = column
+        if self._spec.image is not None:
+            name = self._spec.image.name
+            pixels = np.zeros((len(rows), *self._spec.image.shape), np.uint8)  # black where missing
+            for i, row in enumerate(rows):
+                if row[name] is not None:
+                    pixels[i] = row[name]
+            inputs[name] = pixels
         return inputs
 
 
-def _reader(feature: Feature) -> Callable[[Any], Any]:
+def _reader(feature: Feature, max_pixels: int) -> Callable[[Any], Any]:
     if isinstance(feature, NumericFeature):
         return _number
     if isinstance(feature, ImageFeature):
-        return functools.partial(_pixels, feature.shape)
+        return functools.partial(_pixels, feature.shape, max_pixels)
     return _text if feature.dtype == "string" else _whole
 
 
@@ -202,18 +212,28 @@ def _text(value: Any) -> str | None:
     return value or None
 
 
-def _pixels(shape: tuple[int, int, int], value: Any) -> np.ndarray:
+def _pixels(shape: tuple[int, int, int], most: int, value: Any) -> np.ndarray:
     """uint8 `[height, width, channels]` from TF Serving's form of bytes."""
     from models import images  # Pillow, which a model of tables does not need
 
     if type(value) is not dict or value.keys() != {"b64"} or type(value["b64"]) is not str:
         raise _Unreadable("WRONG_TYPE", 'it must be an image file as {"b64": …}, or null')
     try:
-        return images.decode(base64.b64decode(value["b64"], validate=True), *shape)
-    except images.Undecodable as error:
-        raise _Unreadable("UNREADABLE_IMAGE", ascii(str(error))[1:-1]) from None
+        content = base64.b64decode(value["b64"], validate=True)
     except ValueError:
         raise _Unreadable("WRONG_TYPE", "its b64 is not Base64") from None
+    try:
+        if images.is_encoded(content):
+            height, width, _ = images.shape(content)
+            if height * width > most:
+                said = f"it has {height:,} x {width:,} pixels, and {most:,} are the most"
+                raise _Unreadable("IMAGE_TOO_LARGE", said)
+        return images.decode(content, *shape)
+    except _Unreadable:
+        raise
+    except Exception as error:  # Pillow's readers raise what they like on damaged files
+        said = ascii(str(error) or type(error).__name__)[1:-1]
+        raise _Unreadable("UNREADABLE_IMAGE", f"it cannot be decoded ({said[:200]})") from None
 
 
 def _shown(value: Any) -> str:

@@ -14,22 +14,24 @@ import logging
 import os
 import pathlib
 import queue
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cloud_functions.predict.metrics import Metrics
 from cloud_functions.predict.rows import Decoder
-from cloud_functions.settings import Settings
+from cloud_functions.predict.settings import PredictSettings
 from models.errors import ConfigError, FlywheelError
 from models.predictor import Predictor
 from models.registry import Registry
 from models.spec import ModelSpec
 from monitoring.prediction_log import LogWriter
 
+_SWITCH_SECONDS = 0.0005
 _logger = logging.getLogger(__name__)
 
 
@@ -42,7 +44,7 @@ class Model:
       settings: Of the function.
     """
 
-    def __init__(self, version: str, folder: pathlib.Path, settings: Settings):
+    def __init__(self, version: str, folder: pathlib.Path, settings: PredictSettings):
         options = settings.serving
         self.version = version
         self._idle: queue.SimpleQueue[Predictor] = queue.SimpleQueue()
@@ -52,7 +54,11 @@ class Model:
             self._idle.put(predictor)
         self._predictor = predictor
         self.spec: ModelSpec = predictor.spec
-        self.decoder = Decoder(self.spec, ignore_unknown=options.unknown_features == "ignore")
+        self.decoder = Decoder(
+            self.spec,
+            ignore_unknown=options.unknown_features == "ignore",
+            max_pixels=options.max_pixels,
+        )
         self.log = LogWriter(
             settings.log,
             self.spec,
@@ -83,7 +89,7 @@ class Service:
       settings: Of the function.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: PredictSettings):
         self.settings = settings
         self.metrics = Metrics()
         self._registry = Registry(settings.deployed)
@@ -200,14 +206,20 @@ _services: dict[int, Service] = {}
 _making = threading.Lock()
 
 
-def service(settings: Settings) -> Service:
-    """This process's service, made with the first request: servers fork after imports."""
+def service(settings: Callable[[], PredictSettings]) -> Service:
+    """This process's service, made with the first request: servers fork after imports.
+
+    Args:
+      settings: Reads them; called once per process.
+    """
     made = _services.get(os.getpid())
     if made is None:
         with _making:
             made = _services.get(os.getpid())
             if made is None:
-                made = Service(settings)
+                made = Service(settings())
+                # A request waits for the thread that writes the log this long at most, not 5 ms.
+                sys.setswitchinterval(_SWITCH_SECONDS)
                 _services.clear()
                 _services[os.getpid()] = made
                 atexit.register(made.close)

@@ -93,11 +93,19 @@ def serve(
 
     local.check_name(name)
     settings = settings_of(config)
+    port = port or settings.serving.port
+    local.check_port(port, host)
     file = _folder(config) / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(settings.model_dump_json(indent=1), "utf-8")
-    port = port or settings.serving.port
-    err.print(f"[bold]{name}[/]  http://{host}:{port}  [dim]{settings.deployed}[/]")
+    url = f"http://{host}:{port}"
+    if name == "predict":
+        err.print(f"[bold]predict[/]  {url}/v1/models/{settings.name}:predict")
+        err.print(f"[dim]what it takes: {url}/v1/models/{settings.name}/metadata[/]")
+        err.print(f"[dim]versions: {settings.deployed}, log: {settings.log}[/]")
+    else:
+        err.print(f"[bold]{name}[/]  {url}")
+        err.print(f"[dim]ledger: {settings.automation.ledger}[/]")
     command = local.command(name, port, host)
     os.execve(command[0], command, local.environment(file, settings.serving.threads))
 
@@ -115,6 +123,7 @@ def up(
     import threading
 
     from cloud_functions.local import Stack
+    from models.errors import FlywheelError
     from pipeline.cli.output import err
 
     settings = settings_of(config)
@@ -130,7 +139,14 @@ def up(
         watched = stack.settings.automation.inbox or "– (set `automation.inbox`)"
         err.print(f"{'inbox':<16} {watched}")
         err.print(f"{'logs':<16} {folder}\n[dim]Ctrl-C ends it[/]")
-        stopped.wait()
+        while not stopped.wait(1.0) and not stack.ended():
+            pass
+        for function in stack.ended():
+            raise FlywheelError(
+                "FUNCTION_ENDED",
+                f"The function `{function.name}` ended by itself, so the others were stopped.",
+                next=f"Its words are in `{function.log}`.",
+            )
         err.print("stopping …")
 
 
@@ -176,7 +192,10 @@ def status(
         emit_json({"model": settings.name, "brakes": state, "dead_letters": dead})
         return
     flying = state["in_flight"]
-    out.print(f"in flight  {flying['job'] + ' since ' + flying['since'] if flying else '–'}")
+    since = f"{flying['job']} since {flying['since'][:19]}" if flying else "–"
+    out.print(f"in flight  {since}")
+    if not state["starts"]:
+        out.print("no run was asked for within 30 days", style="dim")
     ended = {end["job"]: end["state"] for end in state["ended"]}
     for start in state["starts"][-10:]:
         out.print(f"{start['at'][:19]}  {start['job']}  {ended.get(start['job'], '…')}", end="  ")
@@ -184,8 +203,10 @@ def status(
     for entry in state["overrides"][-5:]:
         text = f"override   {entry['at'][:19]} by {entry['who']}, past {entry['brake']}: "
         out.print(text + entry["why"], markup=False)
+    if not dead:
+        out.print("no dead letters", style="dim")
     for record in dead[-10:]:
-        text = f"dead       {record['at']} {record['function']} {record['code']}: "
+        text = f"dead       {record['at'][:19]} {record['function']} {record['code']}: "
         out.print(text + record["message"], markup=False)
 
 
@@ -202,6 +223,8 @@ def retrain(
     """Ask for a run as the functions do: by the brakes, where `automation.backend` says."""
     import getpass
 
+    import httpx
+
     from cloud_functions import retrain as automation
     from cloud_functions.brakes import Override
     from cloud_functions.ledger import open_ledger, utc_now
@@ -215,7 +238,14 @@ def retrain(
         job_id(settings.name, "person", utc_now().isoformat()), settings.name, None, why, force=True
     )
     word = Override(getpass.getuser(), why) if override else None
-    answer: dict[str, Any] = automation.start(settings, ledger, job, "person", word)
+    try:
+        answer: dict[str, Any] = automation.start(settings, ledger, job, "person", word)
+    except (httpx.HTTPError, OSError) as error:
+        raise FlywheelError(
+            "NOT_STARTED",
+            f"The run could not be started: {error}",
+            next="See `automation.backend` in flywheel.yaml, then ask again.",
+        ) from error
     if answer["state"] == "refused":
         raise FlywheelError(
             answer["code"],
@@ -226,6 +256,7 @@ def retrain(
         emit_json(answer)
         return
     err.print(f"{answer['state']}  {answer['job']}  {answer['where']}")
+    err.print("[dim]how it ends: flywheel functions status[/]")
 
 
 @app.command()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 
 from cloud_functions import assemble
 from cloud_functions.local import NAMES, free_port
+from cloud_functions.settings_file import PLACES
 from models.errors import ConfigError, FlywheelError
 from tests.cloud_functions.conftest import ROW, settings_in
 from tests.cloud_functions.test_predict import wait_until
@@ -111,6 +114,73 @@ def test_terraform_is_formatted_and_parses():
     assert done.returncode == 0, done.stdout
 
 
+def test_terraform_validates_where_its_provider_can_be_had(tmp_path):
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed here")
+    folder = tmp_path / "terraform"
+    shutil.copytree(TERRAFORM, folder, ignore=shutil.ignore_patterns(".terraform*"))
+
+    def terraform(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["terraform", f"-chdir={folder}", *arguments, "-no-color"],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    found = terraform("init", "-backend=false", "-input=false")
+    if found.returncode and re.search("registry|provider", found.stderr):
+        pytest.skip("the Google provider cannot be had here: registry.terraform.io is out of reach")
+    assert found.returncode == 0, found.stderr
+    done = terraform("validate")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_terraform_refers_to_is_declared():
+    """As far as it can be seen without the provider's schema."""
+    text = "\n".join(
+        re.sub(r"^\s*#.*", "", p.read_text("utf-8"), flags=re.MULTILINE)
+        for p in TERRAFORM.glob("*.tf")
+    )
+    named = {
+        kind: set(re.findall(pattern, text))
+        for kind, pattern in (
+            ("resource", r"(?<![\w.\"])(google_\w+\.\w+)"),
+            ("data", r"(?<![\w.])data\.(google_\w+\.\w+)"),
+            ("variable", r"(?<![\w.])var\.(\w+)"),
+            ("local", r"(?<![\w.])local\.(\w+)"),
+        )
+    }
+    declared = {
+        kind: {".".join(pair) for pair in re.findall(rf'^{kind} "(\w+)" "(\w+)"', text, re.M)}
+        for kind in ("resource", "data")
+    }
+    declared["variable"] = set(blocks("variable"))
+    inside = re.findall(r"^locals \{\n(.*?)^\}", text, re.M | re.S)
+    declared["local"] = {n for part in inside for n in re.findall(r"^  (\w+) +=", part, re.M)}
+    for kind, names in named.items():
+        assert names and names <= declared[kind], (kind, names - declared[kind])
+
+
+def test_each_function_has_an_account_of_its_own_and_no_role_that_is_too_large():
+    text = "\n".join(p.read_text("utf-8") for p in TERRAFORM.glob("*.tf"))
+    roles = set(re.findall(r'"(roles/[\w.]+)"', text))
+    assert roles and not [
+        role for role in roles if re.search(r"owner|editor|admin$|serviceAccountUser", role, re.I)
+    ]
+    # What the pages tell a person to grant is what terraform grants.
+    told = {
+        role
+        for name in NAMES
+        for role in re.findall(
+            r"`(roles/[\w.]+)`",
+            (assemble.ROOT / "cloud_functions" / name / "README.md").read_text("utf-8"),
+        )
+    }
+    assert told <= roles, told - roles
+    assert "service_account                  = google_service_account.function[each.key]" in text
+
+
 def test_every_variable_of_terraform_is_described_and_used():
     text = "\n".join(p.read_text("utf-8") for p in TERRAFORM.glob("*.tf"))
     variables = blocks("variable")
@@ -127,8 +197,22 @@ def test_terraform_names_every_function():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_function_says_how_to_deploy_it(name):
+def test_every_function_says_how_to_deploy_it(name, tmp_path):
     text = (assemble.ROOT / "cloud_functions" / name / "README.md").read_text("utf-8")
-    for part in ("**Trigger:**", "**Permissions**", "--service-account", "deploy"):
+    for part in ("- **Trigger:**", "- **Permissions** (service account", "`roles/"):
         assert part in text
-    assert f"flywheel functions build {name}" in text
+    [commands] = re.findall(r"```sh\n(.*?)```", text, re.S)
+    steps = [shlex.split(line) for line in commands.replace("\\\n", " ").splitlines()]
+    assert steps[0] == ["flywheel", "functions", "build", name]
+    deploy = next(step for step in steps if "deploy" in step)
+    given = dict(zip(deploy, deploy[1:], strict=False))
+    account = f"flywheel-{name.replace('_', '-')}@$PROJECT.iam.gserviceaccount.com"
+    assert given["--service-account"] == account and account.split("@")[0] in text
+    # What is deployed is what `build` writes, and the entry point is in it.
+    assert given["--source"] == f"build/functions/{name}"
+    assert given.get("--function", given.get("--entry-point")) == name
+    assemble.build(name, settings_in(tmp_path), tmp_path / "built")
+    assert f"def {name}(" in (tmp_path / "built" / "main.py").read_text("utf-8")
+    for variables in (b for a, b in zip(deploy, deploy[1:], strict=False) if a == "--set-env-vars"):
+        for assignment in variables.split(","):
+            assert assignment.split("=")[0] in (*PLACES, "THREADS"), assignment

@@ -147,6 +147,8 @@ def redeliver(url, event, seconds=30.0):
 
 
 def test_one_event_delivered_twenty_times_at_once_is_one_run(serve, settings, kubeflow):
+    patient = settings.automation.model_copy(update={"lease_seconds": 60.0})  # on a slow machine
+    settings = settings.model_copy(update={"automation": patient})
     url = serve("on_new_data", settings, threads=20).url
     event = finalized(settings)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:

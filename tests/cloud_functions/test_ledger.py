@@ -180,7 +180,7 @@ def test_twenty_ask_at_once_and_one_is_let(ledger):
     assert sorted(states) == ["granted"] + ["refused"] * 19
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(

@@ -117,18 +117,20 @@ BODIES = st.one_of(
         optional={"signature_name": JSON, "instance": JSON, "inputs": JSON},
     ).map(lambda body: json.dumps(body).encode()),
 )
-_asked = []
+_refused: list[bytes] = []
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(
     bodies=st.lists(BODIES, min_size=4, max_size=4),
     path=st.sampled_from(["/", "/predict", "/v1/models/taxi:predict", "/labels"]),
 )
 def test_whatever_comes_gets_a_sentence_or_a_typed_answer(server, bodies, path):
     for body in bodies:
-        _asked.append(body)
-        check_answer(_HTTP.post(server.url + path, content=body), body, path)
+        answer = _HTTP.post(server.url + path, content=body)
+        check_answer(answer, body, path)
+        if answer.status_code != 200 or "errors" in answer.json():
+            _refused.append(body)
 
 
 def check_answer(answer: httpx.Response, body: bytes, path: str) -> None:
@@ -155,8 +157,10 @@ def check_answer(answer: httpx.Response, body: bytes, path: str) -> None:
 _HTTP = httpx.Client(timeout=30)
 
 
-def test_after_all_that_it_still_serves(server):
-    assert len(_asked) >= 1000
+def test_after_a_thousand_bad_requests_it_still_serves(server):
+    if not _refused:
+        pytest.skip("the test before this one was not run")
+    assert len(_refused) >= 1000
     with Client(server.url) as client:
         [prediction] = client.predict([ROW]).predictions
     assert math.isfinite(prediction["probability"])

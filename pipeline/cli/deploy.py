@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import pathlib
 import tempfile
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
 
+from models.errors import ConfigError
 from pipeline.cli.app import ConfigOption, DebugOption, JsonOption
 from pipeline.workspace import DEFAULT_FILE
 
+_INTERRUPTED = 130
 _MARKS = {"SUCCEEDED": "[green]✓[/]", "FAILED": "[red]✗[/]", "RUNNING": "[cyan]›[/]"}
 
 
@@ -78,13 +82,22 @@ def deploy(
     KF_PIPELINES_COOKIES.
     """
     from pipeline import config as config_module
-    from pipeline.cluster.options import ClusterOptions
+    from pipeline.cli.output import emit_json
+    from pipeline.cluster.options import ClusterOptions, VertexOptions
     from pipeline.rehearsal.compiled import parse_parameters
 
     needs_config = file is None or config.exists()
     loaded = None
     if needs_config and not (host and (list_runs or terminate)):
         loaded = config_module.load(config)
+    vertex = loaded.kubeflow.vertex if loaded else VertexOptions()
+    if target == "vertex" and (schedule or unschedule):
+        raise ConfigError(
+            "NO_SCHEDULE_ON_VERTEX",
+            "Schedules on Vertex AI are not made by this command.",
+            next="Make one of a submitted job in the Google Cloud console, or call `flywheel "
+            "deploy --target vertex` from a scheduler of your own.",
+        )
     options = loaded.kubeflow.cluster if loaded else ClusterOptions()
     given = {
         "host": host,
@@ -93,11 +106,13 @@ def deploy(
         "ca_file": str(ca_file) if ca_file else None,
     }
     options = options.model_copy(update={k: v for k, v in given.items() if v is not None})
+    where = vertex if target == "vertex" else options
     if list_runs:
-        _list(options, as_json)
+        show = _list_vertex if target == "vertex" else _list
+        show(where, as_json)
         return
     if terminate:
-        _terminate(options, terminate, as_json)
+        _terminate(where, terminate, as_json)
         return
     parameters = parse_parameters(parameter or [])
     how = {
@@ -108,15 +123,16 @@ def deploy(
         if file is None:
             file = _compiled(loaded, target, pathlib.Path(scratch))
         if target == "vertex":
-            _to_vertex(file, parameters, loaded, how, as_json)
-            return
-        result = _to_kubeflow(
-            file, options, parameters, how, schedule=schedule, unschedule=unschedule, quiet=as_json
-        )
-    if wait and "run_id" in result:
-        result = _followed(options, result, poll_seconds)
-    from pipeline.cli.output import emit_json
-
+            result = _to_vertex(file, vertex, parameters, how, quiet=as_json)
+        else:
+            result = _to_kubeflow(
+                *(file, options, parameters, how),
+                schedule=schedule,
+                unschedule=unschedule,
+                quiet=as_json,
+            )
+    if wait and ("run_id" in result or "job_id" in result):
+        result = _followed(_looker(where, result), result, poll_seconds)
     if as_json:
         emit_json(result)
     raise typer.Exit(result.get("exit_code", 0))
@@ -178,25 +194,40 @@ def _to_kubeflow(
     return result
 
 
-def _followed(options: Any, result: dict[str, Any], poll_seconds: float) -> dict[str, Any]:
+def _looker(options: Any, result: dict[str, Any]) -> Callable[[], Any]:
+    """Asks whoever runs it how far it is."""
+    if "job_id" in result:
+        from pipeline.cluster.vertex import Vertex
+
+        return functools.partial(Vertex(options).progress, result["job_id"])
+    from pipeline.cluster.client import Cluster
+
+    return functools.partial(Cluster(options).progress, result["run_id"])
+
+
+def _followed(
+    look: Callable[[], Any], result: dict[str, Any], poll_seconds: float
+) -> dict[str, Any]:
     """Shows the tasks while the run goes on."""
     from rich.live import Live
 
     from pipeline.cli.output import err
-    from pipeline.cluster.client import Cluster
     from pipeline.cluster.follow import follow
 
-    cluster = Cluster(options)
     told: dict[str, str] = {}
     with Live(console=err, refresh_per_second=4) if err.is_terminal else _nothing() as live:
-        for progress in follow(cluster, result["run_id"], every_seconds=poll_seconds):
-            if live is not None:
-                live.update(_tasks_table(progress))
-                continue
-            for task in progress.tasks:
-                if told.get(task.name) != task.state:
-                    told[task.name] = task.state
-                    err.print(f"{task.name} {task.state}")
+        try:
+            for progress in follow(look, every_seconds=poll_seconds):
+                if live is not None:
+                    live.update(_tasks_table(progress))
+                    continue
+                for task in progress.tasks:
+                    if told.get(task.name) != task.state:
+                        told[task.name] = task.state
+                        err.print(f"{task.name} {task.state}")
+        except KeyboardInterrupt:
+            err.print(_goes_on(result), soft_wrap=True)
+            raise typer.Exit(_INTERRUPTED) from None
     err.print(f"[bold]{progress.state}[/]" + (f": {progress.error}" if progress.error else ""))
     for task in progress.tasks:
         if task.error:
@@ -210,6 +241,15 @@ def _followed(options: Any, result: dict[str, Any], poll_seconds: float) -> dict
             for t in progress.tasks
         ],
     }
+
+
+def _goes_on(result: dict[str, Any]) -> str:
+    """What to know when only the following was interrupted."""
+    run = result.get("run_id") or f"{result['job_id']} --target vertex"
+    return (
+        f"No longer followed; the run goes on: {result['url']}\n"
+        f"to end it: flywheel deploy --terminate {run}"
+    )
 
 
 def _nothing() -> Any:
@@ -231,8 +271,6 @@ def _tasks_table(progress: Any) -> Any:
 
 
 def _list(options: Any, as_json: bool) -> None:
-    from rich.table import Table
-
     from pipeline.cli.output import emit_json, out
     from pipeline.cluster.client import Cluster
 
@@ -263,42 +301,80 @@ def _list(options: Any, as_json: bool) -> None:
         if not things:
             out.print(f"No {title} in experiment {options.experiment!r}.")
             continue
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for key in things[0]:
-            table.add_column(key)
-        for thing in things:
-            table.add_row(*(str(value or "–") for value in thing.values()))
-        out.print(table)
+        out.print(_rows_table(things))
+
+
+def _rows_table(rows: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for key in rows[0]:
+        table.add_column(key)
+    for row in rows:
+        table.add_row(*(str(value or "–") for value in row.values()))
+    return table
 
 
 def _terminate(options: Any, run_id: str, as_json: bool) -> None:
     from pipeline.cli.output import emit_json, out
     from pipeline.cluster.client import Cluster
+    from pipeline.cluster.options import VertexOptions
+    from pipeline.cluster.vertex import Vertex
 
-    run = Cluster(options).terminate(run_id)
-    if as_json:
-        emit_json({"run_id": run_id, "state": run.state})
+    if isinstance(options, VertexOptions):
+        name, state = run_id, Vertex(options).cancel(run_id)
     else:
-        out.print(f"run {run.display_name}: {run.state}")
+        run = Cluster(options).terminate(run_id)
+        name, state = run.display_name, run.state
+    if as_json:
+        emit_json({"run_id": run_id, "state": state})
+    else:
+        out.print(f"run {name}: {state}")
 
 
 def _to_vertex(
-    file: pathlib.Path, parameters: dict[str, Any], loaded: Any, how: dict[str, Any], as_json: bool
-) -> None:
-    from pipeline.cli.output import emit_json, err, out
-    from pipeline.cluster.options import VertexOptions
-    from pipeline.cluster.vertex import read_job, submit
+    file: pathlib.Path,
+    options: Any,
+    parameters: dict[str, Any],
+    how: dict[str, Any],
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    from pipeline.cli.output import err, out
+    from pipeline.cluster.submission import parameter_values
+    from pipeline.cluster.vertex import Vertex, read_job
 
-    options = loaded.kubeflow.vertex if loaded else VertexOptions()
+    package = read_job(file)
+    values = parameter_values(package, parameters)
     moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
-    job_id = f"{read_job(file)['name'].lower()}-{moment}"
+    job_id = f"{package.name.lower()}-{moment}"
     with err.status("submitting to Vertex AI"):
-        job = submit(file, job_id, parameters, options, **how)
-    result = {"job_id": job_id, "resource": job.name, "region": options.region}
+        vertex = Vertex(options)
+        job = vertex.submit(file, job_id, values, **how)
+    url = vertex.link(job_id)
+    say = err if quiet else out
+    say.print(f"job {job_id}: submitted to {options.region}  [dim]{url}[/]", soft_wrap=True)
+    return {"job_id": job_id, "resource": job.name, "region": options.region, "url": url}
+
+
+def _list_vertex(options: Any, as_json: bool) -> None:
+    from pipeline.cli.output import emit_json, out
+    from pipeline.cluster.vertex import Vertex, read_progress
+
+    rows = [
+        {
+            "job_id": job.name.rsplit("/", 1)[-1],
+            "state": read_progress(job).state,
+            "created": job.create_time.isoformat() if job.create_time else None,
+        }
+        for job in Vertex(options).jobs()
+    ]
     if as_json:
-        emit_json(result)
+        emit_json({"jobs": rows})
+    elif rows:
+        out.print(_rows_table(rows))
     else:
-        out.print(f"job {job_id}: submitted to {options.region}  [dim]{job.name}[/]")
+        out.print(f"No jobs in {options.region}.")
 
 
 def _compiled(config: Any, target: str, folder: pathlib.Path) -> pathlib.Path:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from models.errors import ConfigError
+from pipeline.cluster.follow import Progress, read_progress
 from pipeline.cluster.options import ClusterOptions
 from pipeline.cluster.transport import ClusterError, Unavailable, again, bound
 
@@ -209,6 +210,10 @@ class Cluster:
         """One run with its tasks."""
         return self._asked(self._kfp.get_run, run_id)
 
+    def progress(self, run_id: str) -> Progress:
+        """How far a run is; for `follow`."""
+        return read_progress(self.run(run_id))
+
     def terminate(self, run_id: str) -> Any:
         """Asks for the end of a run; returns the run as it is then."""
         state = self.run(run_id).state
@@ -303,7 +308,7 @@ def _connect(host: str, shown: str, options: ClusterOptions) -> Any:
         )
     # Its own retries log whole stack traces; what matters is in the error.
     logging.getLogger("kfp").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _logged_in():
         warnings.simplefilter("ignore", FutureWarning)
         client = Client(
             host=host,
@@ -317,6 +322,22 @@ def _connect(host: str, shown: str, options: ClusterOptions) -> Any:
     bound(client._run_api.api_client.rest_client, shown, options)
     client.get_kfp_healthz()
     return client
+
+
+@contextlib.contextmanager
+def _logged_in() -> Iterator[None]:
+    """Errors of Google's credentials, which Identity-Aware Proxy needs, in words."""
+    from google.auth import exceptions
+
+    try:
+        yield
+    except exceptions.GoogleAuthError as error:
+        raise ClusterError(
+            "NOT_LOGGED_IN",
+            f"Google gives no token for Identity-Aware Proxy: {error}",
+            next="Name a service account's key file in GOOGLE_APPLICATION_CREDENTIALS, and look at "
+            "`kubeflow.cluster.iap_client_id`.",
+        ) from None
 
 
 def _comparable(parameters: dict[str, Any]) -> str:

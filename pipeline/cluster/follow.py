@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipeline.cluster.client import Cluster
 from pipeline.cluster.transport import Unavailable
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
@@ -57,15 +56,14 @@ class Progress:
 
 
 def follow(
-    cluster: Cluster, run_id: str, *, every_seconds: float = 5.0, patience_seconds: float = 600.0
+    look: Callable[[], Progress], *, every_seconds: float = 5.0, patience_seconds: float = 600.0
 ) -> Iterator[Progress]:
     """Tells how far a run is until it ends.
 
     A cluster that does not answer for a while does not end a run, nor this.
 
     Args:
-      cluster: Where it runs.
-      run_id: Which.
+      look: Asks the cluster once.
       every_seconds: Between two looks.
       patience_seconds: Longest silence of the cluster.
 
@@ -76,7 +74,7 @@ def follow(
     last, heard = Progress("PENDING", ()), time.monotonic()
     while True:
         try:
-            last = read_progress(cluster.run(run_id))
+            last = look()
             heard = time.monotonic()
         except Unavailable:
             silent = time.monotonic() - heard

@@ -59,10 +59,7 @@ def read_package(path: pathlib.Path) -> Package:
         )
     content = path.read_bytes()
     try:
-        spec = next(iter(yaml.safe_load_all(content)))
-        name = spec["pipelineInfo"]["name"]
-        inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-        parameters = {key: inputs[key].get("parameterType", "STRING") for key in sorted(inputs)}
+        return package_of(path, content, next(iter(yaml.safe_load_all(content))))
     except (yaml.YAMLError, StopIteration, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             "NOT_A_SPEC",
@@ -71,8 +68,23 @@ def read_package(path: pathlib.Path) -> Package:
             next="Write one: `flywheel compile --target kfp -o pipeline.yaml`. The JSON for Vertex "
             "goes up with `--target vertex`.",
         ) from None
-    version = hashlib.sha256(content).hexdigest()[:_VERSION_LENGTH]
-    return Package(path, name, version, parameters)
+
+
+def package_of(path: pathlib.Path, content: bytes, spec: dict[str, Any]) -> Package:
+    """What is to be known about a PipelineSpec.
+
+    Args:
+      path: Where it was read.
+      content: The whole file.
+      spec: The specification in it; KeyError, TypeError or AttributeError when it is none.
+    """
+    inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    return Package(
+        path,
+        spec["pipelineInfo"]["name"],
+        hashlib.sha256(content).hexdigest()[:_VERSION_LENGTH],
+        {key: inputs[key].get("parameterType", "STRING") for key in sorted(inputs)},
+    )
 
 
 def parameter_values(package: Package, given: dict[str, str]) -> dict[str, Any]:

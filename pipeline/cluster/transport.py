@@ -6,8 +6,10 @@ sends goes through one method of its REST client; that one is bounded and explai
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ from models.errors import ConfigError, FlywheelError
 from pipeline.cluster.options import ClusterOptions
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+#: urllib3 begins its words with the object that met the problem.
+_OBJECT = re.compile(r"<[\w.]+ object at 0x[0-9a-f]+>: ")
 _log = logging.getLogger(__name__)
 
 
@@ -69,9 +73,16 @@ def again(options: ClusterOptions) -> tenacity.Retrying:
         retry=tenacity.retry_if_exception_type(Unavailable),
         stop=tenacity.stop_after_attempt(options.attempts),
         wait=tenacity.wait_exponential_jitter(initial=0.3, max=15, jitter=0.3),
-        before_sleep=lambda state: _log.warning("%s Trying again.", state.outcome.exception()),
+        before_sleep=_say_again,
         reraise=True,
     )
+
+
+def _say_again(state: tenacity.RetryCallState) -> None:
+    assert state.outcome is not None
+    problem = state.outcome.exception()
+    assert isinstance(problem, FlywheelError)
+    _log.warning("%s Trying again.", problem.reason.message)
 
 
 def _explained(plain: Callable[..., Any], host: str, method: str, url: str, **kwargs: Any) -> Any:
@@ -84,12 +95,10 @@ def _explained(plain: Callable[..., Any], host: str, method: str, url: str, **kw
     except urllib3.exceptions.SSLError as error:
         raise _untrusted(host, str(error)) from None
     except urllib3.exceptions.LocationParseError as error:
-        raise ConfigError(
-            "WRONG_HOST",
-            f"`{host}` is not an address: {error}.",
-            next="It looks like `https://kubeflow.example.com/pipeline`.",
-        ) from None
+        raise _no_address(host, str(error)) from None
     except urllib3.exceptions.HTTPError as error:
+        if any(isinstance(cause, http.client.InvalidURL) for cause in error.args):
+            raise _no_address(host, "it has characters that no address has") from None
         reached = isinstance(
             error, (urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.ProtocolError)
         )
@@ -101,6 +110,14 @@ def _explained(plain: Callable[..., Any], host: str, method: str, url: str, **kw
             "-n kubeflow svc/ml-pipeline 8888`). The same command again is safe: nothing is "
             "uploaded, started or scheduled twice.",
         ) from None
+
+
+def _no_address(host: str, why: str) -> ConfigError:
+    return ConfigError(
+        "WRONG_HOST",
+        f"`{host}` is not an address: {why}.",
+        next="It looks like `https://kubeflow.example.com/pipeline`.",
+    )
 
 
 def _refusal(error: Any, host: str) -> ClusterError:
@@ -157,5 +174,5 @@ def _message(body: Any) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split()).rstrip(".")
+    text = _OBJECT.sub("", " ".join(text.split())).rstrip(".")
     return text if len(text) <= 300 else text[:299] + "…"

@@ -36,6 +36,9 @@ _HISTORY = "history.jsonl"
 #: What the two backends call success: Kubeflow speaks with ML Metadata's words.
 _SUCCEEDED = ("SUCCEEDED", "COMPLETE", "CACHED")
 _CANCELED = ("CANCELED", "CANCELLED", "CANCELING")
+#: What Kubeflow says when a task ended without the launcher in its pod saying how: the state of
+#: the tasks' DAG is written by launchers only, and stays as it was.
+_NOT_TOLD = ("NEW", "RUNNING")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +73,8 @@ class End:
             return "pushed" if self.version else "not_blessed"
         if self.backend_state in _CANCELED:
             return "canceled"
+        if self.backend_state in _NOT_TOLD:
+            return "pushed" if self.version else "failed"
         return "failed" if self.backend_state == "FAILED" else "unknown"
 
 
@@ -115,9 +120,11 @@ def message(end: End) -> Message:
             "Look at the Evaluator's verdict in the run's artifacts.",
         ),
         "failed": (
-            "A task failed" + (f": {end.error}" if end.error else "."),
+            _failure(end),
             "critical",
-            "Open the run; the failed task's log ends with the component's name and the reason.",
+            "Open the run; the failed task's log ends with the component's name and the reason."
+            if end.backend_state == "FAILED"
+            else "Open the run and look at the state of the failed task's pod.",
         ),
         "canceled": ("Somebody ended the run.", "warning", ""),
         "succeeded": (
@@ -146,6 +153,15 @@ def message(end: End) -> Message:
         next=following,
         key=f"run/{end.run_id}",
     )
+
+
+def _failure(end: End) -> str:
+    if end.backend_state in _NOT_TOLD:
+        return (
+            "A task's pod ended without a word: out of memory, at its deadline, evicted, or never "
+            "started (image, volume, secret)."
+        )
+    return "A task failed" + (f": {end.error}" if end.error else ".")
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Delivery]:

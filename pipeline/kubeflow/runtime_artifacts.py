@@ -1,8 +1,8 @@
 """Artifacts as Kubeflow hands them to a task and takes them back.
 
-They are RuntimeArtifacts in JSON. Open-source Kubeflow Pipelines empties the types of inputs,
-wraps lists and dicts in metadata, knows no null, no truth values and no NaN, and speaks of
-addresses where a task has folders.
+They are RuntimeArtifacts in JSON. Open-source Kubeflow Pipelines empties the types of inputs (its
+local runner makes them a general one of its own), wraps lists and dicts in metadata, knows no null,
+no truth values and no NaN, and speaks of addresses where a task has folders.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def localize_inputs(artifacts: Mapping[str, Any], definitions: Mapping[str, Any]
         kept = []
         for artifact in entry.get("artifacts", ()):
             local = _localize(artifact)
-            # `{}` or `{"instanceSchema": ""}`, depending on who wrote it.
-            if not any((artifact.get("type") or {}).values()) and key in definitions:
+            if not _is_typed(artifact) and key in definitions:
                 local["type"] = definitions[key]["artifactType"]
             if local.get("metadata", {}).get(PRESENT) != 0:
                 kept.append(local)
@@ -71,6 +70,12 @@ def publish_outputs(artifacts: Mapping[str, Any]) -> dict[str, Any]:
                 {**artifact, "uri": uris.to_uri(artifact["uri"]), "metadata": metadata}
             )
     return published
+
+
+def _is_typed(artifact: Mapping[str, Any]) -> bool:
+    """Whether the type says anything: it may be `{}`, `{"instanceSchema": ""}`, or KFP's own."""
+    said = [value for value in (artifact.get("type") or {}).values() if value]
+    return bool(said) and not (artifact["type"].get("schemaTitle") or "").startswith("system.")
 
 
 def _localize(artifact: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class Backend:
       keeps_metadata: Whether metadata keeps its types. Kubeflow Pipelines sends it through ML
         Metadata, which knows strings, integers and doubles.
       succeeded: State of a task that ended well, as an exit handler reads it.
+      untold: State of a DAG in which a task ended without its launcher saying so: past its
+        deadline, or because its driver failed. Kubeflow Pipelines leaves it as it was.
       schemes: What the pipeline root may begin with.
       executors: Executors that can run.
     """
@@ -27,12 +29,13 @@ class Backend:
     keeps_types: bool
     keeps_metadata: bool
     succeeded: str
+    untold: str
     schemes: tuple[str, ...]
     executors: tuple[str, ...] = ("container", "importer")
 
 
-KFP = Backend("kfp", False, False, "COMPLETE", tuple(LOCAL_ROOTS))
-VERTEX = Backend("vertex", True, True, "SUCCEEDED", ("gs://",))
+KFP = Backend("kfp", False, False, "COMPLETE", "RUNNING", tuple(LOCAL_ROOTS))
+VERTEX = Backend("vertex", True, True, "SUCCEEDED", "FAILED", ("gs://",))
 BACKENDS = {backend.name: backend for backend in (KFP, VERTEX)}
 
 

@@ -200,8 +200,11 @@ def _final_status(task_name: str, task: dict[str, Any], dag: Dag, job: Job) -> d
             "NO_UPSTREAM", f"Task `{task_name}` wants a final status and depends on no task."
         )
     producer = _producer(task_name, upstream[0], dag)
+    state = job.backend.succeeded
+    if producer.state == FAILED:
+        state = "FAILED" if producer.told else job.backend.untold
     return {
-        "state": "FAILED" if producer.state == FAILED else job.backend.succeeded,
+        "state": state,
         "pipelineJobResourceName": job.run_id,
         "pipelineTaskName": producer.name,
         "error": {},

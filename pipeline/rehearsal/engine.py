@@ -92,8 +92,9 @@ class Engine:
             for handler in [e for e in exits if name in tasks[e].get("dependentTasks", ())]:
                 if all(d in dag.tasks for d in tasks[handler]["dependentTasks"]):
                     dag.tasks[handler] = self._task(handler, tasks[handler], dag, path + handler)
-            if any(execution.state == FAILED for execution in dag.tasks.values()):
-                dag.state = FAILED
+            failed = [e for e in dag.tasks.values() if e.state == FAILED]
+            if failed:
+                dag.state, dag.told = FAILED, any(e.told for e in failed)
                 return
         if waiting:
             dag.state = FAILED
@@ -114,7 +115,8 @@ class Engine:
             execution = self._started(name, spec, component, dag, path)
         except FlywheelError as error:
             self.reasons.append(error)
-            execution = Execution(name, FAILED, problem=str(error))
+            told = isinstance(error, TaskError) and error.told
+            execution = Execution(name, FAILED, problem=str(error), told=told)
         if execution.state == FAILED and "dag" not in component:
             execution.seconds = round(time.monotonic() - start, 3)
             execution.attempts = self._run.task(path).attempts
@@ -179,7 +181,7 @@ class Engine:
             nested = self._nested(Dag(name, "running"), component, own, f"{path}/{number}")
             loop.iterations.append(nested)
             if nested.state == FAILED:
-                loop.state = FAILED
+                loop.state, loop.told = FAILED, nested.told
                 break
         return loop
 
@@ -250,7 +252,7 @@ class Engine:
             "outputs": driver.provision(name, component, self._job),
         }
         task = Task(name, component, container, executor_input, what, backend)
-        policy, start, failures = RetryPolicy.of(spec), time.monotonic(), 0
+        policy, start, failures, told = RetryPolicy.of(spec), time.monotonic(), 0, False
         while True:
             try:
                 execution = self._launcher.run(task, folder.new_attempt())
@@ -258,8 +260,10 @@ class Engine:
                 return execution
             except TaskError as error:
                 failures += 1
+                told = told or error.reason.code != "TASK_TIMEOUT"  # which ends the launcher too
                 wait = policy.next_wait(failures, time.monotonic() - start)
                 if wait is None:
+                    error.told = told
                     raise
                 self._emit(
                     {"event": "doing", "text": f"attempt {failures + 1} in {wait:g} s: {error}"}

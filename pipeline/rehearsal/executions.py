@@ -23,6 +23,7 @@ class Execution:
       seconds: It took.
       attempts: How often it was started; 0 when it was not.
       problem: Why it failed.
+      told: Of a failed one: whether a launcher has recorded that.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Execution:
     seconds: float = 0.0
     attempts: int = 0
     problem: str = ""
+    told: bool = False
 
     def parameter(self, key: str) -> Any:
         """An output parameter.

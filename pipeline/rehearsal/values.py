@@ -29,7 +29,12 @@ class TaskError(FlywheelError):
       reasons: What the task itself gave as its reasons, if it did.
       state: In which a run ends by the task's own word.
       **details: `next`, `cases`.
+
+    Attributes:
+      told: Whether a launcher has recorded the failure, so that an exit handler reads of it.
     """
+
+    told = False
 
     def __init__(
         self,

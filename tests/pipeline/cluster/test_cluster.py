@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -94,7 +95,7 @@ def test_following_a_run(kfp: Kfp, spec: pathlib.Path, story: list[str]) -> None
     cluster = connect(kfp)
     run, _ = cluster.start(put(cluster, spec), "taxi-1", {})
     kfp.faults = [Fault("GET", "/runs/", 503, times=2)]
-    seen = list(follow(cluster, run.run_id, every_seconds=0.01))
+    seen = list(follow(functools.partial(cluster.progress, run.run_id), every_seconds=0.01))
     assert [p.state for p in seen] == story
     assert seen[-1].exit_code == (0 if story[-1] == "SUCCEEDED" else 1)
     # Drivers and executors are pods of the backend's, not tasks of the pipeline.
@@ -108,12 +109,18 @@ def test_a_silent_cluster_does_not_end_the_run(kfp: Kfp, spec: pathlib.Path) -> 
     cluster = connect(kfp, attempts=1)
     run, _ = cluster.start(put(cluster, spec), "taxi-1", {})
     kfp.faults = [Fault("GET", "/runs/", 0, times=3)]
-    seen = list(follow(cluster, run.run_id, every_seconds=0.01))
+    seen = list(follow(functools.partial(cluster.progress, run.run_id), every_seconds=0.01))
     assert [p.silent_seconds > 0 for p in seen[:4]] == [True, True, True, False]
     assert seen[-1].state == "SUCCEEDED"
     kfp.faults = [Fault("GET", "/runs/", 0, times=100)]
     with pytest.raises(Unavailable):
-        list(follow(cluster, run.run_id, every_seconds=0.01, patience_seconds=0.02))
+        list(
+            follow(
+                functools.partial(cluster.progress, run.run_id),
+                every_seconds=0.01,
+                patience_seconds=0.02,
+            )
+        )
     kfp.faults = []
 
 
@@ -281,6 +288,11 @@ def test_nobody_there() -> None:
     with pytest.raises(Unavailable) as error:
         Cluster(options)
     assert "port-forward" in error.value.reason.next
+    assert "Connection refused" in error.value.reason.message
+    assert "object at" not in error.value.reason.message
+    with pytest.raises(ConfigError) as wrong:
+        Cluster(ClusterOptions(host="https://kube flow", attempts=2))
+    assert wrong.value.reason.code == "WRONG_HOST"
     with pytest.raises(ConfigError, match="No Kubeflow Pipelines is named"):
         Cluster(ClusterOptions())
     with pytest.raises(ConfigError, match="no file of certificate"):

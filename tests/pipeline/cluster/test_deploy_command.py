@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import http.server
+import os
 import pathlib
+import signal
 import ssl
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,7 +16,7 @@ import pytest
 from pipeline.cluster.client import Cluster
 from pipeline.cluster.options import ClusterOptions
 from pipeline.cluster.transport import ClusterError
-from tests.conftest import Flywheel
+from tests.conftest import ROOT, Flywheel
 from tests.pipeline.cluster.certificates import identity
 from tests.pipeline.cluster.server import Kfp
 from tests.pipeline.cluster.test_cluster import SPEC
@@ -56,6 +60,32 @@ def test_run_follow_list_and_end(flywheel: Flywheel, kfp: Kfp) -> None:
     assert [s["cron"] for s in listed["schedules"]] == ["0 30 4 * * 1"]
     flywheel("deploy", "pipeline.yaml", *here, "--unschedule", **token)
     assert not kfp.recurring
+
+
+def test_interrupting_the_wait_leaves_the_run(flywheel: Flywheel, kfp: Kfp) -> None:
+    kfp.story = ["RUNNING"]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pipeline", "deploy", "pipeline.yaml", "--wait"),
+            *("--host", kfp.address, "--poll-seconds", "0.05"),
+        ],
+        cwd=flywheel.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KF_PIPELINES_TOKEN": "s3cr3t"},
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts commands in the background lets them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trainer RUNNING" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(60) == 130
+    (run_id,) = kfp.runs
+    assert f"flywheel deploy --terminate {run_id}" in rest and "Traceback" not in rest
+    assert kfp.runs[run_id]["state"] == "RUNNING"
 
 
 def test_refusals_are_paragraphs(flywheel: Flywheel, kfp: Kfp) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import Any
 
 from tfx.dsl.components.base import base_executor
@@ -44,6 +45,18 @@ class Probe(base_executor.BaseExecutor):
         model.set_bool_custom_property("good", True)
         model.set_float_custom_property("loss", float("nan"))
         model.set_json_value_custom_property("tags", ["a", "b"])
+
+
+class Reader(base_executor.BaseExecutor):
+    """Copies the file that its property `path` names."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        shutil.copy(exec_properties["path"], output_dict["model"][0].uri)
 
 
 class Blocked(base_executor.BaseExecutor):

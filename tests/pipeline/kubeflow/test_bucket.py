@@ -1,4 +1,4 @@
-"""Data and the registry in a bucket: Google's client against an emulator, and a folder."""
+"""Data and the registry in a bucket, over each store's own protocol, and in a folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import json
 import os
 import pathlib
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,50 +14,7 @@ from models.registry import Registry
 from pipeline.kubeflow.bucket import Bucket, fetch_data
 from pipeline.kubeflow.bucket_registry import BucketRegistry
 
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Cloud Storage on this machine."""
-    pytest.importorskip("gcp_storage_emulator", reason="no emulator of Cloud Storage is installed")
-    port = _free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE, str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(200):
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-_SERVE = (
-    "import sys; from gcp_storage_emulator.server import create_server; "
-    "create_server('127.0.0.1', int(sys.argv[1]), in_memory=True, default_bucket='b').run()"
-)
-
-
-@pytest.fixture(params=["gs", "file"])
-def address(
-    request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> str:
-    """An empty folder of a bucket."""
-    if request.param == "file":
-        return f"file://{tmp_path}/bucket"
-    monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", request.getfixturevalue("emulator"))
-    return f"gs://b/{tmp_path.name}"
+everywhere = pytest.mark.parametrize("in_store", ["file", "gs", "s3", "minio"], indirect=True)
 
 
 def _write(folder: pathlib.Path, **files: str) -> pathlib.Path:
@@ -72,9 +25,10 @@ def _write(folder: pathlib.Path, **files: str) -> pathlib.Path:
     return folder
 
 
-def test_files_go_there_and_come_back(address: str, tmp_path: pathlib.Path) -> None:
+@everywhere
+def test_files_go_there_and_come_back(in_store: str, tmp_path: pathlib.Path) -> None:
     here = _write(tmp_path / "here", one="1", deep__two="2")
-    bucket = Bucket(address)
+    bucket = Bucket(in_store)
     bucket.put(here, ["one", "deep/two"])
     assert bucket.names() == ["deep/two", "one"]
     assert bucket.names("deep") == ["deep/two"]
@@ -82,23 +36,51 @@ def test_files_go_there_and_come_back(address: str, tmp_path: pathlib.Path) -> N
     assert (tmp_path / "back" / "deep" / "two").read_text("utf-8") == "2"
 
 
-def test_a_table_is_one_file_or_a_folder_of_them(address: str, tmp_path: pathlib.Path) -> None:
+@everywhere
+def test_a_table_is_one_file_or_a_folder_of_them(in_store: str, tmp_path: pathlib.Path) -> None:
     here = _write(tmp_path / "here", **{"a.csv": "x\n1\n", "b.csv": "x\n2\n"})
-    Bucket(f"{address}/data").put(here, ["a.csv", "b.csv"])
+    Bucket(f"{in_store}/data").put(here, ["a.csv", "b.csv"])
     into = tmp_path / "into"
     into.mkdir()
-    assert pathlib.Path(fetch_data(f"{address}/data/a.csv", into)).read_text("utf-8") == "x\n1\n"
-    folder = pathlib.Path(fetch_data(f"{address}/data", into))
+    assert pathlib.Path(fetch_data(f"{in_store}/data/a.csv", into)).read_text("utf-8") == "x\n1\n"
+    folder = pathlib.Path(fetch_data(f"{in_store}/data", into))
     assert sorted(p.name for p in folder.iterdir()) == ["a.csv", "b.csv"]
 
 
-def test_data_that_is_not_there_is_named(address: str, tmp_path: pathlib.Path) -> None:
+@everywhere
+def test_data_that_is_not_there_is_named(in_store: str, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        fetch_data(f"{address}/nothing.csv", tmp_path)
+        fetch_data(f"{in_store}/nothing.csv", tmp_path)
     assert caught.value.reason.code == "NO_SUCH_FILE"
     with pytest.raises(FlywheelError) as failed:
-        Bucket(address).fetch(["nothing"], tmp_path)
+        Bucket(in_store).fetch(["nothing"], tmp_path)
     assert failed.value.reason.code == "STORE_UNREACHABLE"
+
+
+@pytest.mark.parametrize("in_store", ["s3"], indirect=True)
+def test_a_table_larger_than_a_part_of_an_upload(in_store: str, tmp_path: pathlib.Path) -> None:
+    """S3 takes large files in parts, of 10 MB as Arrow sends them."""
+    content = os.urandom(1 << 20) * 24
+    (tmp_path / "large").write_bytes(content)
+    Bucket(in_store).put(tmp_path, ["large"])
+    back = tmp_path / "back"
+    back.mkdir()
+    assert pathlib.Path(fetch_data(f"{in_store}/large", back)).read_bytes() == content
+
+
+def test_a_server_that_is_not_there_is_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-no-one")
+        with pytest.raises(FlywheelError) as failed:
+            fetch_data("s3://tables/a.csv", tmp_path)
+    assert failed.value.reason.code == "STORE_UNREACHABLE"
+    assert "s3://tables/a.csv" in failed.value.reason.message
+    assert "of-no-one" not in str(failed.value)
 
 
 def test_an_unknown_store_is_refused() -> None:
@@ -114,11 +96,12 @@ def _version(registry: Registry, name: str) -> None:
     registry._point_to(name, "pushed", f"run-{name}")
 
 
-def test_a_registry_is_fetched_and_put_back(address: str, tmp_path: pathlib.Path) -> None:
+@everywhere
+def test_a_registry_is_fetched_and_put_back(in_store: str, tmp_path: pathlib.Path) -> None:
     for version in ("first", "second"):
         folder = tmp_path / version
         folder.mkdir()
-        copy = BucketRegistry(address, folder)
+        copy = BucketRegistry(in_store, folder)
         copy.fetch()
         before = Registry(folder).current()
         assert before == (None if version == "first" else "first")
@@ -128,12 +111,12 @@ def test_a_registry_is_fetched_and_put_back(address: str, tmp_path: pathlib.Path
         copy.put()
     last = tmp_path / "last"
     last.mkdir()
-    BucketRegistry(address, last).fetch()
+    BucketRegistry(in_store, last).fetch()
     registry = Registry(last)
     assert registry.current() == "second"
     assert [entry["run_id"] for entry in registry.history()] == ["run-first", "run-second"]
     assert os.listdir(last / "versions") == ["second"], "only the deployed version is fetched"
-    assert any(name.startswith("versions/first/") for name in Bucket(address).names())
+    assert any(name.startswith("versions/first/") for name in Bucket(in_store).names())
 
 
 def test_a_version_is_whole_before_the_pointer_names_it(

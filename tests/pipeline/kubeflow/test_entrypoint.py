@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import kubeflow_entrypoint
 from pipeline.kubeflow import failure, uris
+from pipeline.kubeflow.bucket import Bucket
 
 PROBES = "tests.pipeline.kubeflow.probes"
 _EXAMPLES = {"instanceSchema": "title: tfx.Examples\ntype: object\n"}
@@ -175,18 +176,30 @@ def test_kubernetes_is_told_too(tmp_path: pathlib.Path) -> None:
     assert log.stat().st_size <= 4096
 
 
-def test_a_registry_in_a_bucket_is_worked_on_as_a_copy(mounts: pathlib.Path) -> None:
+@pytest.mark.parametrize("in_store", ["file", "gs", "s3", "minio"], indirect=True)
+def test_a_registry_in_a_bucket_is_worked_on_as_a_copy(mounts: pathlib.Path, in_store: str) -> None:
     given = _executor_input(mounts, pushed_model="title: tfx.PushedModel\ntype: object\n")
-    bucket = mounts / "registry"
-    given["inputs"]["parameterValues"]["registry"] = f"file://{bucket}"
+    given["inputs"]["parameterValues"]["registry"] = in_store
     spec = {**_SPEC, "parameters": {**_SPEC["parameters"], "registry": {"parameterType": "STRING"}}}
-    assert _run("Push", given, spec) == 0
-    assert (bucket / "CURRENT").read_text("utf-8").strip() == "after-None"
-    assert _run("Push", given, spec) == 0
-    assert (bucket / "CURRENT").read_text("utf-8").strip() == "after-after-None"
+    for expected in ("after-None", "after-after-None"):
+        assert _run("Push", given, spec) == 0
+        Bucket(in_store).fetch(["CURRENT"], mounts)
+        assert (mounts / "CURRENT").read_text("utf-8").strip() == expected
     pushed = mounts / "minio" / "b" / "out" / "pushed_model" / "push.json"
     note = json.loads(pushed.read_text("utf-8"))
-    assert note["path"] == f"file://{bucket}/versions/after-after-None"
+    assert note["path"] == f"{in_store}/versions/after-after-None"
+
+
+@pytest.mark.parametrize("in_store", ["file", "gs", "s3", "minio"], indirect=True)
+def test_data_in_a_bucket_is_a_file_for_the_component(mounts: pathlib.Path, in_store: str) -> None:
+    (mounts / "a.csv").write_text("x\n1\n", "utf-8")
+    Bucket(in_store).put(mounts, ["a.csv"])
+    given = _executor_input(mounts, model=_MODEL["instanceSchema"])
+    given["inputs"]["parameterValues"]["path"] = f"{in_store}/a.csv"
+    spec = {**_SPEC, "parameters": {**_SPEC["parameters"], "path": {"parameterType": "STRING"}}}
+    assert _run("Reader", given, spec) == 0
+    out = mounts / "minio" / "b" / "out" / "model"
+    assert (out / "a.csv").read_text("utf-8") == "x\n1\n"
 
 
 @pytest.mark.slow

@@ -42,6 +42,8 @@ def registry(tmp_path: pathlib.Path) -> str:
         ("SUCCEEDED", "run-1", "pushed", "info"),  # Vertex's
         ("COMPLETE", "run-2", "not_blessed", "warning"),
         ("FAILED", "run-2", "failed", "critical"),
+        ("RUNNING", "run-2", "failed", "critical"),  # no launcher has said how its task ended
+        ("RUNNING", "run-1", "pushed", "info"),
         ("CANCELED", "run-2", "canceled", "warning"),
         (None, "run-2", "unknown", "warning"),
     ],
@@ -55,6 +57,13 @@ def test_states(
     assert told.severity == severity
     assert told.title == f"taxi: {expected.replace('_', ' ')}"
     assert ("0123456789ab" in told.text) == (expected == "pushed")
+
+
+def test_a_pod_that_ended_without_a_word_is_told_as_such(registry: str) -> None:
+    told = exit_handler.message(exit_handler.read_end(_input("RUNNING", "run-2"), "taxi", registry))
+    assert "out of memory" in told.text and "pod" in told.next
+    said = exit_handler.message(exit_handler.read_end(_input("FAILED", "run-2"), "taxi", registry))
+    assert "out of memory" not in said.text and "log" in said.next
 
 
 def test_vertex_passes_the_status_as_text(registry: str) -> None:

@@ -32,7 +32,16 @@ def _stored(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("empty", [{}, {"instanceSchema": ""}, {"schemaTitle": ""}, None])
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {},
+        {"instanceSchema": ""},
+        {"schemaTitle": ""},
+        {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"},  # of `kfp.local`
+        None,
+    ],
+)
 def test_an_input_without_type_gets_the_declared_one(empty: Any) -> None:
     found = runtime_artifacts.localize_inputs(_entry(type=empty), _DEFINITIONS)
     assert found["model"]["artifacts"][0]["type"] == _MODEL
@@ -84,7 +93,7 @@ def test_the_launchers_log_is_not_ours() -> None:
     assert list(runtime_artifacts.localize_outputs(outputs)) == ["model"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=8),

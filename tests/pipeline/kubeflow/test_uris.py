@@ -31,13 +31,13 @@ def test_addresses_become_the_folders_of_the_launcher(uri: str, path: str) -> No
     assert uris.to_path(uri) == path
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_ADDRESSES)
 def test_there_and_back(address: str) -> None:
     assert uris.to_uri(uris.to_path(address)) == address
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_JSON)
 def test_whole_values_go_there_and_back(value: object) -> None:
     assert uris.uris_in(uris.paths_in(value)) == uris.uris_in(value)

@@ -18,6 +18,8 @@ import pytest
 IMAGE = "rehearsal-shell:1"
 _PROGRAMS = ("sh", "cat", "mkdir", "ls", "id", "sleep", "sed")
 _LIMITS = ("--default-ulimit", "nofile=1024:1024", "--default-ulimit", "nproc=4096:4096")
+#: Containers have this machine's network or none, so that nothing of its own is changed.
+_NO_BRIDGE = ("--bridge", "none", "--iptables=false", "--ip6tables=false")
 
 
 def _start_engine(folder: pathlib.Path) -> tuple[subprocess.Popen[bytes] | None, str]:
@@ -29,7 +31,7 @@ def _start_engine(folder: pathlib.Path) -> tuple[subprocess.Popen[bytes] | None,
     process = subprocess.Popen(
         [
             *("dockerd", "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec")),
-            *("--pidfile", str(folder / "pid"), "-H", f"unix://{socket}", *_LIMITS),
+            *("--pidfile", str(folder / "pid"), "-H", f"unix://{socket}", *_LIMITS, *_NO_BRIDGE),
         ],
         stdout=log,
         stderr=log,

@@ -25,7 +25,8 @@ def write(out: dsl.Output[dsl.Artifact]):
 
 @dsl.container_component
 def read(what: dsl.Input[dsl.Artifact]):
-    script = 'cat "$0/file"; ls / /sys/class/net; id; cat /etc/debian_version'
+    # In one stream, so in order: Docker hands two over as they come.
+    script = 'exec 2>&1; cat "$0/file"; ls / /sys/class/net; id; cat /etc/debian_version'
     return dsl.ContainerSpec(
         image=IMAGE, command=["sh", "-c", f"{script} || exit 0"], args=[what.path]
     )

@@ -163,6 +163,32 @@ def test_exit_handlers_run_and_know_how_it_ended(
         assert "exit-handler-1/write-2" not in states(result)
 
 
+@pytest.mark.parametrize(("rules", "state"), [("kfp", "RUNNING"), ("vertex", "FAILED")])
+def test_of_a_pod_that_ended_without_a_word_a_handler_reads_no_failure(
+    backend: Backend, rules: str, state: str
+) -> None:
+    """On Kubeflow the launcher writes the state, and a deadline ends the launcher too."""
+
+    @dsl.container_component
+    def hang():
+        return dsl.ContainerSpec(image=IMAGE, command=["sh", "-c", "sleep 600"])
+
+    @dsl.pipeline(name="silent", pipeline_root="gs://bucket/root")
+    def silent():
+        with dsl.ExitHandler(tell()):
+            hang()
+
+    path = backend.compile(silent)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(
+            "---\nplatforms: {kubernetes: {deploymentSpec: {executors: {exec-hang: "
+            "{activeDeadlineSeconds: '1'}}}}}\n"
+        )
+    result = backend.run(path, backend=rules)
+    assert codes(result) == ["TASK_TIMEOUT"]
+    assert f"{state} exit-handler-1" in backend.log(result, "tell")
+
+
 def test_a_skipped_producer_is_an_error_for_its_reader(backend: Backend) -> None:
     spec = compiled.load(backend.compile(_chain())).spec
     spec["root"]["dag"]["tasks"]["write"]["triggerPolicy"] = {

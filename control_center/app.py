@@ -85,6 +85,7 @@ def create_app(
         monitoring.router,
         automation.router,
         deploy.router,
+        deploy.looks,
         pages.router,
     ):
         app.include_router(router)

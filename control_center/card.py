@@ -21,7 +21,7 @@ def card(center: Center, version: str) -> dict[str, Any]:
     spec = ModelSpec.load(folder)
     run_id = manifest.get("run_id", "")
     known = run_id in center.runs.ids()
-    inputs = Inputs.read(center.workspace, run_id) if known else None
+    inputs = center.inputs(run_id) if known else None
     evaluation = inputs.files["evaluation"] if inputs else {}
     quality = inputs.quality if inputs else ""
     slices = []
@@ -45,10 +45,15 @@ def card(center: Center, version: str) -> dict[str, Any]:
         "categorical": [f.name for f in spec.categorical],
         "quality": quality,
         "rows": (inputs.result.get("rows") or {}) if inputs else {},
-        "data": (inputs.config.get("data") or {}).get("path", "") if inputs else "",
+        "data": center.shown(_path(inputs)) if inputs else "",
         "worst": sorted(slices, key=lambda s: s[1], reverse=lower)[:5],
         "reasons": [r for r in inputs.reasons if r.get("severity") == "warn"] if inputs else [],
     }
+
+
+def _path(inputs: Inputs) -> str:
+    data = inputs.config.get("data")
+    return str(data.get("path", "")) if isinstance(data, dict) else ""
 
 
 def markdown(center: Center, version: str) -> str:

@@ -16,6 +16,7 @@ from models.errors import ConfigError, FlywheelError
 from models.registry import Registry
 from pipeline import config as config_module
 from pipeline.config import Config
+from pipeline.report.inputs import Inputs
 from pipeline.workspace import Workspace
 
 
@@ -120,6 +121,19 @@ class Center:
     @property
     def audit(self) -> AuditLog:
         return AuditLog(self.own / "audit.jsonl")
+
+    def shown(self, path: str) -> str:
+        """A path as people of this folder write it: relative where it is inside."""
+        prefix = f"{self.folder}/"
+        return path.removeprefix(prefix) if path != prefix else path
+
+    def inputs(self, run_id: str) -> Inputs:
+        """What a run left, as its report reads it; its config is read once, as YAML is slow."""
+        found = Inputs.read(self.workspace, run_id)
+        config = self.configs.read(self.workspace, run_id)
+        if config:
+            found.__dict__["config"] = config  # where its cached property keeps it
+        return found
 
     def run(self, run_id: str) -> Row:
         """A run by its full id.

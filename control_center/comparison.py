@@ -7,6 +7,7 @@ from typing import Any
 
 from control_center.center import Center
 from control_center.reuse import changes
+from monitoring import drift
 from pipeline.report import words
 from pipeline.report.inputs import Inputs
 
@@ -25,7 +26,7 @@ def compare(center: Center, ids: list[str]) -> dict[str, Any]:
     Returns:
       `runs`, `config`, `data`, `metrics`, `slices`, `variants`; each row has `values`, one per run.
     """
-    inputs = [Inputs.read(center.workspace, run_id) for run_id in ids]
+    inputs = [center.inputs(run_id) for run_id in ids]
     return {
         "runs": [center.runs.row(run_id).to_dict() for run_id in ids],
         "config": _config([i.config for i in inputs]),
@@ -57,18 +58,36 @@ def _data(inputs: list[Inputs]) -> list[dict[str, Any]]:
         values = [(i.result.get("rows") or {}).get(split) for i in inputs]
         rows.append({"key": f"rows in {split}", "values": values, "same": len(set(values)) == 1})
     facts = [_facts(i) for i in inputs]
+    columns = [_columns(i) for i in inputs]
     for name in dict.fromkeys(name for f in facts for name in f):
         values = [f.get(name) for f in facts]
         if len(set(values)) > 1:
-            rows.append({"key": name, "values": values, "same": False})
+            apart = [_psi(name, columns[0], other) for other in columns]
+            shown = [
+                value if value is None or psi is None else f"{value}; PSI {words.fixed(psi)}"
+                for value, psi in zip(values, [None, *apart[1:]], strict=True)
+            ]
+            rows.append({"key": name, "values": shown, "same": False})
     return rows
+
+
+def _columns(inputs: Inputs) -> dict[str, Any]:
+    found = inputs.statistics.features if inputs.statistics else ()
+    return {feature.name or "/".join(feature.path.step): feature for feature in found}
+
+
+def _psi(name: str, first: dict[str, Any], other: dict[str, Any]) -> float | None:
+    """How far a feature is from the first run's; None where the two cannot be compared."""
+    if name not in first or name not in other:
+        return None
+    found = drift.compare_statistics(name, first[name], other[name])
+    return found.psi if found else None
 
 
 def _facts(inputs: Inputs) -> dict[str, str]:
     """Mean or distinct values of every feature of train, as text: enough to see a change."""
     found = {}
-    for feature in inputs.statistics.features if inputs.statistics else ():
-        name = feature.name or "/".join(feature.path.step)
+    for name, feature in _columns(inputs).items():
         kind = feature.WhichOneof("stats")
         if kind == "num_stats":
             stats = feature.num_stats
@@ -93,6 +112,8 @@ def _metrics(inputs: list[Inputs]) -> list[dict[str, Any]]:
     rows = []
     for name in dict.fromkeys(n for t in tables for n in t):
         values = [t.get(name) for t in tables]
+        if name == "example_count":  # among the data already
+            continue
         rows.append(
             {
                 "key": name,

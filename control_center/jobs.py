@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -31,21 +32,25 @@ from models.errors import ConfigError, FlywheelError
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _TAIL = 20_000
+_STOP_SECONDS = 20
 _starting = threading.Lock()
 
 
 def commands(center: Center) -> dict[str, list[str]]:
-    """Name to arguments of `flywheel`, for this config."""
+    """Name to arguments of Python, for this config."""
     compiled = center.own / "compiled"
     kfp, vertex = compiled / "pipeline.yaml", compiled / "pipeline.json"
-    config = ["--config", str(center.config_path)]
+    config = ["--json", "--config", str(center.config_path)]
     rehearse = ["rehearse", str(kfp), "--folder", str(center.root / "rehearsal"), "--json"]
     return {
-        "compile-kfp": ["compile", "--target", "kfp", "-o", str(kfp), "--json", *config],
-        "compile-vertex": ["compile", "--target", "vertex", "-o", str(vertex), "--json", *config],
-        "rehearse": rehearse,
-        "deploy": ["deploy", str(kfp), "--json", *config],
-        "monitor": ["monitor", "--json", *config],
+        name: ["-m", "pipeline", *arguments]
+        for name, arguments in {
+            "compile-kfp": ["compile", "--target", "kfp", "-o", str(kfp), *config],
+            "compile-vertex": ["compile", "--target", "vertex", "-o", str(vertex), *config],
+            "rehearse": rehearse,
+            "deploy": ["deploy", str(kfp), *config],
+            "monitor": ["monitor", *config],
+        }.items()
     }
 
 
@@ -59,6 +64,22 @@ def start(center: Center, name: str, user: str) -> str:
     known = commands(center)
     if name not in known:
         raise ConfigError("UNKNOWN_JOB", "There is no such job.", next=", ".join(known))
+    (center.own / "compiled").mkdir(parents=True, exist_ok=True)
+    return launch(center, name, known[name], user)
+
+
+def launch(center: Center, name: str, command: list[str], user: str) -> str:
+    """Starts Python with these arguments as a job, one of a name at a time.
+
+    Args:
+      center: Whose job.
+      name: As lists show it.
+      command: What `python` gets; nothing in it may come from a request unchecked.
+      user: Who starts it.
+
+    Raises:
+      FlywheelError: ALREADY_RUNNING.
+    """
     with _starting:
         busy = next((j for j in listed(center) if j["name"] == name and j["running"]), None)
         if busy:
@@ -71,8 +92,7 @@ def start(center: Center, name: str, user: str) -> str:
         stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = center.own / "jobs" / f"{stamp}-{secrets.token_hex(2)}"
         folder.mkdir(parents=True)
-        (center.own / "compiled").mkdir(exist_ok=True)
-        job = {"name": name, "user": user, "started": time.time(), "command": known[name]}
+        job = {"name": name, "user": user, "started": time.time(), "command": command}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
         code = pathlib.Path(__file__).resolve().parent.parent
         path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
@@ -89,6 +109,28 @@ def start(center: Center, name: str, user: str) -> str:
         (folder / "pid").write_text(str(process.pid), "ascii")
     threading.Thread(target=process.wait, daemon=True).start()
     return folder.name
+
+
+def stop(center: Center, job_id: str) -> None:
+    """Asks a job to stop as Ctrl-C does, and makes sure in the background.
+
+    Raises:
+      ConfigError: UNKNOWN_JOB, NOT_RUNNING.
+    """
+    folder = center.own / "jobs" / job_id
+    if not show(center, job_id)["running"]:
+        raise ConfigError("NOT_RUNNING", "The job has ended: there is nothing to stop.")
+    process = psutil.Process(int((folder / "pid").read_text("ascii")))
+    group = os.getpgid(process.pid)
+    os.killpg(group, signal.SIGINT)
+
+    def make_sure() -> None:
+        try:
+            process.wait(_STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            os.killpg(group, signal.SIGKILL)
+
+    threading.Thread(target=make_sure, daemon=True).start()
 
 
 def listed(center: Center, limit: int = 30) -> list[dict[str, Any]]:
@@ -142,9 +184,12 @@ def main() -> None:
     folder = pathlib.Path(sys.argv[1])
     job = read_json(folder / "job.json")
     start_time = time.monotonic()
+    # A stop reaches the whole group; this process stays to write down how the command took it.
+    # A handler of ours, not SIG_IGN: the command would inherit that.
+    signal.signal(signal.SIGINT, lambda *_: None)
     with open(folder / "log.txt", "ab") as log:
         done = subprocess.run(
-            [sys.executable, "-m", "pipeline", *job["command"]],
+            [sys.executable, *job["command"]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -28,6 +28,13 @@ STATES = {
     "lost": ("✗ killed", "bad"),
     "running": ("… running", "live"),
 }
+#: Kubeflow's states of runs.
+CLUSTER_STATES = {
+    "SUCCEEDED": ("✓ succeeded", "good"),
+    "FAILED": ("✗ failed", "bad"),
+    "CANCELED": ("canceled", "warn"),
+    "RUNNING": ("… running", "live"),
+}
 
 
 def environment() -> jinja2.Environment:
@@ -46,7 +53,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters.update({name: getattr(words, name) for name in _FILTERS})
-    found.filters.update(ago=ago, megabytes=megabytes, state_badge=state_badge, interval=interval)
+    found.filters.update(ago=ago, megabytes=megabytes, interval=interval)
+    found.filters.update(state_badge=state_badge, cluster_badge=cluster_badge)
     found.globals.update(
         figure=words.figure,
         is_number=words.is_number,
@@ -126,6 +134,11 @@ def megabytes(value: Any) -> str:
 
 def state_badge(state: str) -> Markup:
     text, tone = STATES.get(state, (state.replace("_", " "), "neutral"))
+    return Markup('<span class="badge {}">{}</span>').format(tone, text)
+
+
+def cluster_badge(state: str) -> Markup:
+    text, tone = CLUSTER_STATES.get(state, (state.lower().replace("_", " "), "neutral"))
     return Markup('<span class="badge {}">{}</span>').format(tone, text)
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from control_center.center import Center
 from control_center.look import relative
 from control_center.rooms import automation_state, monitor_state, serving_state
+from pipeline.demos import DEMOS
 from pipeline.report import svg, words
 
 #: Older than this, a model should have been looked at.
@@ -66,6 +67,19 @@ def overview(center: Center) -> dict[str, Any]:
     }
 
 
+def first_run(center: Center) -> dict[str, Any]:
+    """What a first run would be about."""
+    config = center.config
+    demo = DEMOS.get(config.data.path)
+    return {
+        "data": center.shown(config.data.path),
+        "label": config.task.label,
+        "type": config.task.type,
+        "features": sum(kind != "ignore" for kind in config.features.values()),
+        "question": demo["question"] if demo else "",
+    }
+
+
 def _data(center: Center) -> Part:
     if center.problem:
         code = center.problem.reason.code
@@ -86,7 +100,7 @@ def _data(center: Center) -> Part:
     return Part(
         "Data",
         "good",
-        words.short(config.data.path, 40),
+        words.short(center.shown(config.data.path), 40),
         f"{used} features, predicts {config.task.label} ({config.task.type})",
         "/run",
     )

@@ -12,8 +12,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from control_center import (
     artifacts,
+    asking,
     card,
+    cluster,
     comparison,
+    features,
     live,
     look,
     overview,
@@ -155,6 +158,7 @@ def home(request: Request, center: CenterOf) -> Response:
         wheel=overview.wheel(found["parts"]),
         recent=[center.runs.row(i).to_dict() for i in center.runs.ids()[:6]],
         no_config=bool(center.problem and center.problem.reason.code == "NO_CONFIG"),
+        first=None if center.problem or center.runs.ids() else overview.first_run(center),
         demos={name.removeprefix("demo:"): about["question"] for name, about in DEMOS.items()},
         config_path=str(center.config_path),
     )
@@ -179,7 +183,7 @@ def start(request: Request, center: CenterOf, again: str | None = None) -> Respo
         running=[r.to_dict() for r in center.runs.running()],
         keys=proposal.describe_keys(),
         upload_bytes=center.options.upload_bytes,
-        data=center.config.data.path,
+        data=center.shown(center.config.data.path),
     )
 
 
@@ -200,13 +204,22 @@ def runs(
         number=number,
         pages=max(1, -(-len(ids) // _PAGE_ROWS)),
         total=len(ids),
+        cluster=cluster.state(center) if number == 1 else None,
     )
 
 
 @router.get("/runs/{run_id}")
 @router.get("/runs/{run_id}/{tab}")
 @shown
-def run(request: Request, center: CenterOf, run_id: str, tab: str = "") -> Response:
+def run(
+    request: Request,
+    center: CenterOf,
+    run_id: str,
+    tab: str = "",
+    feature: Annotated[str | None, Query(max_length=1000)] = None,
+    column: Annotated[str | None, Query(max_length=1000)] = None,
+    value: Annotated[str | None, Query(max_length=1000)] = None,
+) -> Response:
     row = center.run(run_id)
     if tab not in run_page.NAMES:
         raise ConfigError("UNKNOWN_RUN", "A run has no such page.", next=f"See /runs/{run_id}.")
@@ -221,7 +234,9 @@ def run(request: Request, center: CenterOf, run_id: str, tab: str = "") -> Respo
     }
     title = f"Run {run_id}"
     if tab in run_page.TABS:
-        return page(request, "run_sections", title, **common, parts=sections().of(center, row, tab))
+        closer = features.page(center, run_id, feature, column, value) if tab == "data" else None
+        parts = sections().of(center, row, tab)
+        return page(request, "run_sections", title, **common, parts=parts, closer=closer)
     if tab == "files":
         files = artifacts.files(center, run_id)
         return page(
@@ -299,6 +314,7 @@ def model(request: Request, center: CenterOf, version: str) -> Response:
         card=card.card(center, name),
         manifest=center.registry.manifest(name),
         deployed=center.registry.current() == name,
+        fields=asking.fields(center.registry.folder(name)),
         history=[e for e in center.registry.history() if name in (e["to"], e["from"])],
     )
 

@@ -40,6 +40,7 @@ NAMES = {
     "log": "Log",
 }
 _KEPT = 60
+_reasons: dict[tuple[str, float], dict[str, dict[str, str]]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Sections:
         with self._lock:
             if stamp and key in self._made:
                 return self._made[key]
-        inputs = Inputs.read(center.workspace, row.id)
+        inputs = center.inputs(row.id)
         made = [self._section(inputs, *section) for section in TABS[tab]]
         with self._lock:
             if len(self._made) >= _KEPT:
@@ -105,10 +106,10 @@ def _absent(text: str) -> Markup:
 
 def overview(center: Center, row: Row) -> dict[str, Any]:
     """Verdict, tiles, DAG and components of a run that ended."""
-    inputs = Inputs.read(center.workspace, row.id)
+    inputs = center.inputs(row.id)
     ids = center.runs.ids()
     earlier = ids[ids.index(row.id) + 1 :] if row.id in ids else []
-    why = reuse.explain(reuse.Memory(center.workspace), row.id, earlier)
+    why = _why(center, row, earlier)
     held = memory(center.workspace.run(row.id))
     # Before any component, or with unreadable files, there is nothing to say yet.
     try:
@@ -134,6 +135,17 @@ def overview(center: Center, row: Row) -> dict[str, Any]:
         "steps": summary.next_steps(inputs),
         "hits": sum(c["cache"] == "hit" for c in components),
     }
+
+
+def _why(center: Center, row: Row, earlier: list[str]) -> dict[str, dict[str, str]]:
+    """The cache's reasons; of a run that ended they do not change, and take a while to read."""
+    folder = center.workspace.run(row.id)
+    key = (str(folder.path), folder.result.stat().st_mtime if folder.result.exists() else 0.0)
+    if key not in _reasons or not key[1]:
+        if len(_reasons) >= _KEPT:
+            _reasons.pop(next(iter(_reasons)), None)
+        _reasons[key] = reuse.explain(reuse.Memory(center.workspace), row.id, earlier)
+    return _reasons[key]
 
 
 def live_picture(snapshot: dict[str, Any], run_id: str) -> Markup:

@@ -299,7 +299,7 @@ def _evidence(center: Center) -> Evidence:
             statistics.setdefault(measure["family"], set()).add(measure["statistic"])
     return Evidence(
         center.runs.row(run_id) if run_id else None,
-        Inputs.read(center.workspace, run_id) if run_id else None,
+        center.inputs(run_id) if run_id else None,
         version,
         center.registry.history(),
         statistics,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from control_center import automating, rooms
 from control_center.center import Center
 from control_center.look import epoch
 from pipeline.report import words
@@ -41,17 +42,24 @@ def trail(center: Center, version: str | None = None) -> dict[str, Any]:
     name = center.registry.resolve(version)
     manifest = center.registry.manifest(name)
     run_id = manifest.get("run_id", "")
+    state = automating.state(center)
     steps: list[Step] = []
     if run_id in center.runs.ids():
-        steps += _from_run(center, run_id, name)
+        asked = rooms.asked_for(state, run_id)
+        steps += [Step(**asked)] if asked else []
+        steps += _from_run(center, run_id, "automation" if asked else "the command line")
     else:
         steps.append(
             Step("Run", None, "none", {"run": run_id or "unknown"}, "/runs",
                  "The run that made it is not in this workspace any more."))  # fmt: skip
-    steps += _pointer(center, name, manifest)
-    from control_center import rooms
-
-    steps += [Step(**s) for s in getattr(rooms, "trail_steps", lambda *_: [])(center, name)]
+    moves = _pointer(center, name, manifest)
+    times = {move.title: move.time for move in moves if move.time}
+    since = times.get("Deployed", 0.0)
+    until = times.get("Replaced")
+    if until is not None and until < since:  # it was deployed again
+        until = None
+    after = [*moves, *(Step(**s) for s in rooms.trail_steps(center, state, name, since, until))]
+    steps += sorted(after, key=lambda step: step.time or 0.0)
     return {
         "version": name,
         "deployed": center.registry.current() == name,
@@ -59,9 +67,9 @@ def trail(center: Center, version: str | None = None) -> dict[str, Any]:
     }
 
 
-def _from_run(center: Center, run_id: str, version: str) -> list[Step]:
+def _from_run(center: Center, run_id: str, starter: str) -> list[Step]:
     row = center.runs.row(run_id)
-    inputs = Inputs.read(center.workspace, run_id)
+    inputs = center.inputs(run_id)
     page = f"/runs/{run_id}"
     validation, evaluation = inputs.files["validation"], inputs.files["evaluation"]
     variants, distillation = inputs.files["variants"], inputs.files["distillation"]
@@ -73,7 +81,7 @@ def _from_run(center: Center, run_id: str, version: str) -> list[Step]:
             None,
             "warn" if warned else "good",
             {
-                "from": row.data,
+                "from": center.shown(row.data),
                 "rows": ", ".join(f"{k} {v:,}" for k, v in rows.items()),
                 "content": str(_fingerprint(inputs)),
             },
@@ -86,7 +94,7 @@ def _from_run(center: Center, run_id: str, version: str) -> list[Step]:
             "good",
             {
                 "run": run_id,
-                "started by": str(row.origin.get("user") or "the command line"),
+                "started by": str(row.origin.get("user") or starter),
                 "took": words.seconds(row.seconds),
             },
             page,

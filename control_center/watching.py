@@ -8,15 +8,15 @@ from __future__ import annotations
 import datetime
 import pathlib
 import threading
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from markupsafe import Markup
 
+from control_center import distributions
 from control_center.center import Center
 from models.errors import ConfigError
-from monitoring import prediction_log, summaries
 from monitoring.alerts.incidents import Incidents
 from monitoring.measure import LABEL, PREDICTION, WINDOW
 from monitoring.store import Store
@@ -27,10 +27,14 @@ from pipeline.report import charts, words
 MOST_WINDOWS = 120
 #: As in `pipeline/monitoring_run.py`, which imports what measures; looking does not need that.
 STORE_FILE = "monitoring.sqlite"
-_MOST_ROWS = 50_000
-_TOP = 12
+_COLUMNS = (
+    "window_id", "feature", "statistic", "family", "against", "value", "low", "high", "n", "words",
+    "unreliable",
+)  # fmt: skip
 _DISTANCES = ("psi", "ks", "jsd")
+_MOST_DRAWN = 12
 _stores: dict[str, Store] = {}
+_drawn: dict[tuple[Any, ...], dict[str, Any]] = {}
 _lock = threading.Lock()
 
 
@@ -123,30 +127,35 @@ def windows(center: Center, limit: int = MOST_WINDOWS) -> list[dict[str, Any]]:
     return found[::-1]
 
 
+def newest(center: Center) -> dict[str, Any] | None:
+    """The newest window that was measured, or, before that, the newest; None without any."""
+    found = windows(center, 10)
+    return next((w for w in reversed(found) if w["measured_at"]), found[-1] if found else None)
+
+
 def measures(
-    center: Center, window_ids: list[str], feature: str | None = None
+    center: Center, window_ids: list[str], *features: str, statistic: str | None = None
 ) -> list[dict[str, Any]]:
-    """Measures of whole windows (no slices), of one feature or all."""
+    """Measures of whole windows (no slices).
+
+    Args:
+      center: Whose.
+      window_ids: Of which windows.
+      *features: Of which features; of all without any.
+      statistic: Only this one, against training.
+    """
     store = store_of(center)
     if store is None or not window_ids:
         return []
-    query = sa.select(
-        MeasureRow.window_id,
-        MeasureRow.feature,
-        MeasureRow.statistic,
-        MeasureRow.family,
-        MeasureRow.against,
-        MeasureRow.value,
-        MeasureRow.low,
-        MeasureRow.high,
-        MeasureRow.n,
-        MeasureRow.words,
-        MeasureRow.unreliable,
-    ).where(MeasureRow.window_id.in_(window_ids), MeasureRow.slice == "")
-    if feature is not None:
-        query = query.where(MeasureRow.feature == feature)
+    columns = [getattr(MeasureRow, name) for name in _COLUMNS]
+    query = sa.select(*columns).where(MeasureRow.window_id.in_(window_ids), MeasureRow.slice == "")
+    if features:
+        query = query.where(MeasureRow.feature.in_(features))
+    if statistic is not None:
+        query = query.where(MeasureRow.statistic == statistic, MeasureRow.against == "training")
     with store.session() as session:
-        return [dict(row._mapping) for row in session.execute(query)]
+        # `Row._mapping` costs several times what the query does.
+        return [dict(zip(_COLUMNS, row, strict=True)) for row in session.execute(query)]
 
 
 def findings(center: Center, window_ids: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -173,29 +182,47 @@ def page(center: Center, feature: str | None, window_id: str | None) -> dict[str
     found = windows(center)
     if not found:
         return {"windows": [], "has_log": _has_log(center)}
+    # What was measured is drawn once: a window that is measured again changes the key.
+    state = tuple((w["id"], w["state"], w["rows"], w["measured_at"]) for w in found)
+    key = (str(center.root), feature, window_id, state)
+    with _lock:
+        kept = _drawn.get(key)
+    if kept is None:
+        kept = _draw(center, found, feature, window_id)
+        with _lock:
+            while len(_drawn) >= _MOST_DRAWN:
+                _drawn.pop(next(iter(_drawn)))
+            _drawn[key] = kept
+    return {**kept, "windows": found, "incidents": incidents(center) or []}
+
+
+def _draw(
+    center: Center, found: list[dict[str, Any]], feature: str | None, window_id: str | None
+) -> dict[str, Any]:
+    """What the page shows of windows that there are."""
     ids = [w["id"] for w in found]
-    rows = measures(center, ids)
+    psi = measures(center, ids, statistic="psi")
     said = findings(center, ids)
     place = {w: i for i, w in enumerate(ids)}
-    features = sorted(
-        {r["feature"] for r in rows if r["family"] == "distance" and r["feature"][:1] != "("}
-    )
+    features = sorted({r["feature"] for r in psi if r["feature"][:1] != "("})
     blamed = [f["feature"] for w in reversed(ids) for f in said.get(w, [])]
     first = next((name for name in blamed if name in features), features[0] if features else None)
     chosen = feature if feature in features else first
-    shown = next((w for w in found if w["id"] == window_id), found[-1])
+    rows = measures(center, ids, WINDOW, PREDICTION, LABEL, *([chosen] if chosen else ()))
+    measured = {r["window_id"] for r in rows} | said.keys()
+    newest = next((w for w in reversed(found) if w["id"] in measured), found[-1])
+    shown = next((w for w in found if w["id"] == window_id), newest)
     return {
-        "windows": found,
         "findings": said,
         "count": sum(len(f) for f in said.values()),
-        "incidents": incidents(center) or [],
-        "performance": _performance(rows, place),
-        "drift": _drift(rows, place, features, said),
+        "newest": newest,
+        "performance": _performance(rows, place, newest["id"]),
+        "drift": _drift(psi, place, features, said, newest["id"]),
         "features": features,
         "chosen": chosen,
         "shown": shown,
         "series": _series(rows, place, chosen) if chosen else Markup(""),
-        "distributions": distributions(center, chosen, shown) if chosen else None,
+        "distributions": distributions.of_window(center, chosen, shown) if chosen else None,
         "prediction": _lines(rows, place, PREDICTION, _DISTANCES, "prediction drift", "distance"),
         "latency": _lines(
             rows,
@@ -218,17 +245,26 @@ def page(center: Center, feature: str | None, window_id: str | None) -> dict[str
             "window",
             "rows",
         ),
-        "words": [
-            r["words"] for r in rows if r["window_id"] == ids[-1] and r["family"] == "quality"
-        ],
+        "words": _distinct(
+            r["words"]
+            for r in rows
+            if r["window_id"] == newest["id"]
+            and r["family"] == "quality"
+            # of the whole window, or of a feature that something is amiss with
+            and (r["feature"] == WINDOW or (r["value"] or 0.0) > 0.0)
+        ),
     }
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 def _tip(window: dict[str, Any]) -> str:
     return f"{window['start'][:16]}: {window['rows']:,} rows"
 
 
-def _performance(rows: list[dict[str, Any]], place: dict[str, int]) -> dict[str, Any]:
+def _performance(rows: list[dict[str, Any]], place: dict[str, int], newest: str) -> dict[str, Any]:
     """Realised and estimated, in one plot; with their bands in the table."""
     names = {r["statistic"] for r in rows if r["family"] in ("performance", "estimate")}
     metric = next(
@@ -261,7 +297,6 @@ def _performance(rows: list[dict[str, Any]], place: dict[str, int]) -> dict[str,
                     [(x, y, r["words"]) for x, y, r in points],
                 )
             )
-    newest = max(place.values())
     return {
         "metric": metric,
         "picture": charts.line_chart(
@@ -273,7 +308,7 @@ def _performance(rows: list[dict[str, Any]], place: dict[str, int]) -> dict[str,
         "now": [
             r
             for r in rows
-            if place[r["window_id"]] == newest
+            if r["window_id"] == newest
             and (r["statistic"] in (metric, f"estimated_{metric}") or r["feature"] == LABEL)
         ],
     }
@@ -284,21 +319,18 @@ def _drift(
     place: dict[str, int],
     features: list[str],
     said: dict[str, list[dict[str, Any]]],
+    newest: str,
 ) -> list[dict[str, Any]]:
     """One row per feature: PSI against training through time, and what was found last."""
-    newest = max(place, key=place.get)
+    series: dict[str, dict[int, float]] = {}
+    for r in rows:
+        if r["value"] is not None:
+            series.setdefault(r["feature"], {})[place[r["window_id"]]] = r["value"]
     table = []
     for name in features:
-        values: dict[int, float] = {
-            place[r["window_id"]]: r["value"]
-            for r in rows
-            if r["feature"] == name
-            and r["statistic"] == "psi"
-            and r["against"] == "training"
-            and r["value"] is not None
-        }
+        values = series.get(name, {})
         found = [f for f in said.get(newest, []) if f["feature"] == name]
-        points = [values.get(i, 0.0) for i in range(len(place))][-40:]
+        points = [values.get(i, 0.0) for i in range(place[newest] + 1)][-40:]
         table.append(
             {
                 "name": name,
@@ -349,99 +381,10 @@ def _lines(
     return charts.line_chart(lines, f"{label} by window", "window", axis)
 
 
-def distributions(center: Center, feature: str, window: dict[str, Any]) -> dict[str, Any] | None:
-    """A feature's training distribution and the window's, in the same cells.
-
-    Training: the statistics that the deployed version carries. Window: the rows of the log.
-    """
-    reference = _reference(center, feature, window)
-    if reference is None:
-        return None
-    values, missing, rows = _logged(center, feature, window)
-    if not rows:
-        return None
-    if reference.WhichOneof("stats") == "num_stats":
-        edges = summaries.edges_from_statistics(reference, 12)
-        before = summaries.bin_statistics(reference, edges)
-        now = summaries.bin_values(np.asarray(values, np.float64), edges)
-        names = _cells(edges)
-        sides = [np.asarray(s.counts, float) for s in (before, now)]
-    else:
-        buckets = reference.string_stats.rank_histogram.buckets
-        named = {b.label: float(b.sample_count) for b in buckets}
-        counts: dict[str, float] = {}
-        for value in values:
-            counts[value] = counts.get(value, 0.0) + 1
-        top = sorted(named, key=lambda n: -named[n])[:_TOP]
-        fresh = sorted((n for n in counts if n not in named), key=lambda n: -counts[n])[:3]
-        names = [*top, *(f"{n} (new)" for n in fresh), "others"]
-        sides = []
-        for side in (named, counts):
-            listed = [side.get(n, 0.0) for n in (*top, *fresh)]
-            sides.append(np.array([*listed, max(sum(side.values()) - sum(listed), 0.0)]))
-    shares = [s / s.sum() if s.sum() else s for s in sides]
-    return {
-        "picture": charts.overlay(
-            names,
-            [float(x) for x in shares[0]],
-            [float(x) for x in shares[1]],
-            f"{feature}: training and window {window['start'][:16]}",
-            sides=("training", "window"),
-        ),
-        "rows": rows,
-        "missing": missing,
-        "capped": rows >= _MOST_ROWS,
-    }
-
-
-def _cells(edges: tuple[float, ...]) -> list[str]:
-    shown = [words.number(e, 3) for e in edges]
-    inner = [f"{a} – {b}" for a, b in zip(shown, shown[1:], strict=False)]
-    return [f"≤ {shown[0]}", *inner, f"> {shown[-1]}"] if shown else ["all"]
-
-
-def _reference(center: Center, feature: str, window: dict[str, Any]) -> Any:
-    from tensorflow_metadata.proto.v0 import statistics_pb2
-
-    served = max(window["versions"], key=window["versions"].get, default=None)
-    version = served or center.registry.current()
-    if version is None or version not in {v.name for v in center.registry.versions()}:
-        return None
-    path = center.registry.folder(version) / "statistics" / "Split-train" / "FeatureStats.pb"
-    try:
-        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
-    except OSError:
-        return None
-    for stats in found.datasets[0].features:
-        if (stats.name or "/".join(stats.path.step)) == feature:
-            return stats
-    return None
-
-
-def _logged(center: Center, feature: str, window: dict[str, Any]) -> tuple[list[Any], int, int]:
-    """Values, missing ones, rows of the window in the log; at most 50,000 rows."""
-    start, end = (datetime.datetime.fromisoformat(window[k]) for k in ("start", "end"))
-    column = f"feature.{feature}"
-    values: list[Any] = []
-    rows = 0
-    log = log_folder(center)
-    for table in prediction_log.read(log, start, end + datetime.timedelta(microseconds=1)):
-        if column in table.column_names:
-            values += table.column(column).to_pylist()
-            rows += table.num_rows
-        if rows >= _MOST_ROWS:
-            break
-    present = [v for v in values if v is not None and v == v and v != ""]
-    return present, rows - len(present), rows
-
-
-def log_folder(center: Center) -> pathlib.Path:
-    path = pathlib.Path(center.config.monitoring.log)
-    return path if path.is_absolute() else center.folder / path
-
-
 def _has_log(center: Center) -> bool:
-    return not center.problem and any(log_folder(center).glob("version=*/*/*.parquet"))
+    return not center.problem and any(
+        distributions.log_folder(center).glob("version=*/*/*.parquet")
+    )
 
 
 def _iso(moment: datetime.datetime | None) -> str | None:

@@ -8,8 +8,9 @@ import pydantic
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from control_center import automating
+from control_center import automating, replay
 from control_center.access import CenterOf, Operator, Viewer
+from control_center.api.deploy import JobStarted
 from control_center.api.errors import RESPONSES
 from control_center.schedules import Schedules
 from models.errors import FlywheelError
@@ -36,6 +37,19 @@ class Pause(pydantic.BaseModel):
 def automation(center: CenterOf, user: Viewer) -> dict[str, Any]:
     """Events received, brakes, dead letters, schedules."""
     return {"ledger": automating.state(center), "schedules": Schedules(center).list()}
+
+
+@router.post("/automation/dead/{function}/{letter}/replay", status_code=202)
+def replay_letter(function: str, letter: str, center: CenterOf, user: Operator) -> JobStarted:
+    """Has a dead letter handled again, by its function, with the config as it is now."""
+    about = {"function": function, "letter": letter}
+    try:
+        job_id = replay.start(center, function, letter, user.name)
+    except FlywheelError as error:
+        center.audit.write(user.name, "automation.replay", error.reason.code, **about)
+        raise
+    center.audit.write(user.name, "automation.replay", job_id=job_id, **about)
+    return JobStarted(job_id=job_id)
 
 
 @router.post("/schedules", status_code=201)

@@ -7,12 +7,13 @@ from typing import Any, Literal
 import pydantic
 from fastapi import APIRouter
 
-from control_center import jobs
+from control_center import cluster, jobs, rehearsals
 from control_center.access import CenterOf, Operator, Viewer
 from control_center.api.errors import RESPONSES
 from models.errors import FlywheelError
 
 router = APIRouter(prefix="/api/jobs", tags=["deploy"], responses=RESPONSES)
+looks = APIRouter(prefix="/api", tags=["deploy"], responses=RESPONSES)
 
 
 class Wish(pydantic.BaseModel):
@@ -48,3 +49,30 @@ def start_job(wish: Wish, center: CenterOf, user: Operator) -> JobStarted:
 def show_job(job_id: str, center: CenterOf, user: Viewer) -> dict[str, Any]:
     """How a job stands, and the end of what it said."""
     return jobs.show(center, job_id)
+
+
+@router.post("/{job_id}/stop", status_code=202)
+def stop_job(job_id: str, center: CenterOf, user: Operator) -> JobStarted:
+    """Asks a job to stop, as Ctrl-C does in a terminal."""
+    try:
+        jobs.stop(center, job_id)
+    except FlywheelError as error:
+        center.audit.write(user.name, "job.stop", error.reason.code, job_id=job_id)
+        raise
+    center.audit.write(user.name, "job.stop", job_id=job_id)
+    return JobStarted(job_id=job_id)
+
+
+@looks.get("/rehearsals")
+def list_rehearsals(center: CenterOf, user: Viewer) -> list[dict[str, Any]]:
+    """Rehearsals, newest first, with the state of every task that has begun."""
+    return rehearsals.listed(center)
+
+
+@looks.get("/cluster")
+def show_cluster(center: CenterOf, user: Viewer) -> dict[str, Any]:
+    """Runs and schedules on the configured Kubeflow, as it said last; `{}` when there is none.
+
+    Asking makes the cluster be asked again, in the background, when that was a while ago.
+    """
+    return cluster.state(center) or {}

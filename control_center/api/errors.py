@@ -26,6 +26,8 @@ _STATUS = {
     "NO_CONFIG": 409,
     "NO_RUNS": 404,
     "TOO_LARGE": 413,
+    "UNKNOWN_FEATURE": 422,
+    "NOT_A_NUMBER": 422,
 }
 
 

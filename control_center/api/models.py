@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
-from control_center import card
+from control_center import asking, card
 from control_center.access import CenterOf, Operator, Viewer
 from control_center.api.errors import RESPONSES
 from control_center.center import Center
@@ -27,6 +27,22 @@ class Verified(pydantic.BaseModel):
     files: int
     requests: int
     largest_difference: float
+
+
+class Question(pydantic.BaseModel):
+    """One row: feature to value as text; empty or absent is missing."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    row: dict[str, Annotated[str, pydantic.Field(max_length=1000)]] = pydantic.Field(
+        default={}, max_length=5000
+    )
+
+
+class Answer(pydantic.BaseModel):
+    prediction: str
+    scores: dict[str, float]
+    latency_us: float
 
 
 class Deployed(pydantic.BaseModel):
@@ -119,3 +135,10 @@ def deploy(version: str, center: CenterOf, user: Operator) -> Deployed:
         raise
     center.audit.write(user.name, "models.deploy", version=name, previous=before)
     return Deployed(version=name, previous=before, check=checked)
+
+
+@router.post("/{version}/ask")
+def ask(version: str, question: Question, center: CenterOf, user: Operator) -> Answer:
+    """Asks the file of a version for one prediction; nothing is logged for the monitor."""
+    folder = center.registry.folder(known(center, version))
+    return Answer(**asking.ask(folder, question.row))

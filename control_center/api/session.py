@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pyarrow.parquet as pq
 import pydantic
@@ -28,6 +28,7 @@ from control_center.access import (
 )
 from control_center.api.errors import RESPONSES
 from models.errors import ConfigError
+from pipeline.demos import DEMOS
 
 router = APIRouter(prefix="/api", tags=["session"], responses=RESPONSES)
 forms = APIRouter(include_in_schema=False)
@@ -35,6 +36,7 @@ _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 #: Unpacked by whoever reads them: a small one could hold a very large table.
 _PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")
 _INIT_SECONDS = 120
+_DEMOS = [name.removeprefix("demo:") for name in DEMOS]
 
 
 class Me(pydantic.BaseModel):
@@ -50,7 +52,14 @@ class Uploaded(pydantic.BaseModel):
 class Demo(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
-    name: Literal["chicago-taxi", "nyc-flights"]
+    name: Annotated[str, pydantic.Field(json_schema_extra={"enum": _DEMOS})]
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in _DEMOS:
+            raise ValueError(f"one of {', '.join(_DEMOS)}")
+        return name
 
 
 class Written(pydantic.BaseModel):

@@ -79,9 +79,10 @@
   }
 
   document.addEventListener("click", function (event) {
-    var button = event.target.closest("button[data-post], button[data-resume], button[data-demo]");
+    var button = event.target.closest("button[data-post], button[data-resume], button[data-demo], button[data-start]");
     if (!button || button.disabled) return;
     if (button.dataset.resume) { start({ resumes: button.dataset.resume }, button); return; }
+    if ("start" in button.dataset) { start({}, button); return; }
     if (button.dataset.demo) {
       button.disabled = true;
       notice("Looking at the data …");
@@ -103,6 +104,7 @@
       send(button.dataset.method || "POST", button.dataset.post, body).then(function (answer) {
         button.disabled = false;
         notice(answer.ok ? describe(answer.body) : problem(answer), answer.ok ? "good" : "bad");
+        if (answer.ok && button.dataset.then === "look") { notice(""); window.flywheel.look(); }
         if (answer.ok && button.dataset.then === "reload") {
           sessionStorage.setItem("notice", describe(answer.body));
           location.reload();

@@ -1,39 +1,36 @@
-// Starts jobs and follows those that run.
+// Starts and stops jobs; the page's parts show how they stand. Older logs come when they are opened.
 (function () {
   "use strict";
   document.addEventListener("click", function (event) {
-    var button = event.target.closest("button[data-job]");
+    var button = event.target.closest("button[data-job], button[data-stop]");
     if (!button || button.disabled) return;
     button.disabled = true;
-    flywheel.send("POST", "/api/jobs", { name: button.dataset.job }).then(function (answer) {
-      if (answer.ok) { location.reload(); return; }
+    var stop = button.dataset.stop;
+    (stop
+      ? flywheel.send("POST", "/api/jobs/" + encodeURIComponent(stop) + "/stop")
+      : flywheel.send("POST", "/api/jobs", { name: button.dataset.job })
+    ).then(function (answer) {
+      flywheel.notice(answer.ok ? "" : flywheel.problem(answer), "bad");
       button.disabled = false;
-      flywheel.notice(flywheel.problem(answer), "bad");
+      flywheel.look();
     });
   });
 
-  function show(box) {
-    return flywheel.send("GET", "/api/jobs/" + box.dataset.id).then(function (answer) {
+  function load(box) {
+    var log = box.querySelector("pre.log[data-later]");
+    if (!box.open || !log) return;
+    flywheel.send("GET", "/api/jobs/" + encodeURIComponent(box.dataset.id)).then(function (answer) {
       if (!answer.ok) return;
-      var log = box.querySelector("pre");
-      log.textContent = answer.body.log || "It has said nothing yet.";
+      log.textContent = answer.body.log || "It said nothing.";
+      log.removeAttribute("data-later");
       log.scrollTop = log.scrollHeight;
-      return answer.body;
     });
   }
 
-  function follow(box) {
-    show(box).then(function (job) {
-      if (job && job.running) setTimeout(function () { follow(box); }, 1000);
-      else if (job) location.reload();
-    });
-  }
-
-  document.querySelectorAll("details.job").forEach(function (box) {
-    if (box.hasAttribute("data-running")) follow(box);
-    else if (box.open) show(box);
-    box.addEventListener("toggle", function () {
-      if (box.open && !box.hasAttribute("data-running")) show(box);
-    });
+  document.addEventListener("toggle", function (event) {
+    if (event.target.matches && event.target.matches("details.job")) load(event.target);
+  }, true);
+  document.addEventListener("part", function (event) {
+    event.target.querySelectorAll("details.job").forEach(load);
   });
 })();

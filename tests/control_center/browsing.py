@@ -55,6 +55,17 @@ class Watched:
         page.on("dialog", lambda dialog: (self.wrong.append(dialog.message), dialog.dismiss()))
         return page
 
+    def forgive(self, *texts: str) -> None:
+        """Takes back one wrong thing for each text: what a test brought about itself.
+
+        Raises:
+          AssertionError: where there was no such thing.
+        """
+        for text in texts:
+            found = next((w for w in self.wrong if text in w), None)
+            assert found is not None, f"nothing said {text!r}: {self.wrong}"
+            self.wrong.remove(found)
+
     def _console(self, message) -> None:
         if message.type in ("error", "warning"):
             self.wrong.append(f"{message.type}: {message.text} ({message.location.get('url')})")

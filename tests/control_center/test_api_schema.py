@@ -44,7 +44,6 @@ def test_answers_are_as_described(tmp_path):
 
         @settings(
             max_examples=6,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),

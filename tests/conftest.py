@@ -8,11 +8,16 @@ import pathlib
 import subprocess
 import sys
 
+import hypothesis
 import pytest
 
 from models import stack
 
 stack.prepare_environment()
+
+# No test depends on how busy the machine is.
+hypothesis.settings.register_profile("flywheel", deadline=None)
+hypothesis.settings.load_profile("flywheel")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -65,10 +65,20 @@ def show(rows: list[Row], stamp: Machine, settings: dict[str, Any], notes: list[
         for note in (*(of_delegate if row in measured else ()), *row.notes):
             said.setdefault(note, []).append(row.name)
     for note, names in said.items():
-        whose = "" if len(names) >= len(measured) else f"{', '.join(dict.fromkeys(names))}: "
-        out.print(f"[dim]{escape(whose + note)}[/]")
+        out.print(f"[dim]{escape(_whose(names, [row.name for row in measured]) + note)}[/]")
     for note in notes:
         out.print(f"[dim]{escape(note)}[/]")
+
+
+def _whose(names: list[str], measured: list[str]) -> str:
+    """Of which files a note speaks: the shorter list, them or the others."""
+    named = list(dict.fromkeys(names))
+    others = [name for name in dict.fromkeys(measured) if name not in named]
+    if not others:
+        return ""
+    if len(others) < len(named):
+        return f"all but {', '.join(others)}: "
+    return f"{', '.join(named)}: "
 
 
 def _number(value: float | None, digits: int = 0) -> str:

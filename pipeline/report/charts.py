@@ -123,7 +123,7 @@ def scatter(
 
     Args:
       dots: x > 0; at least one, otherwise nothing is drawn. The first is on top, and its
-        name gets the best place.
+        name gets the best place; names for which there is no room are left to the pointer.
       label: For screen readers.
       x_name, y_name: Of the axes.
       rule: A limit on y.
@@ -149,10 +149,10 @@ def scatter(
     parts += _rules([rule] if rule else [], frame, places)
     names = [d.name + (" (below)" if hidden else "") for d, hidden in zip(dots, below, strict=True)]
     room = (_LEFT, _TOP, WIDTH, HEIGHT - _BOTTOM)
-    for d, name, (across, up, anchor) in zip(
-        dots, names, labels.beside(places, names, room), strict=True
-    ):
-        parts.append(svg.text(across, up, name, f"label {d.class_}", anchor))
+    for d, name, place in zip(dots, names, labels.beside(places, names, room), strict=True):
+        if place:
+            across, up, anchor = place
+            parts.append(svg.text(across, up, name, f"label {d.class_}", anchor))
     marks = list(zip(dots, places, below, strict=True))
     for d, (across, up), hidden in reversed(marks):
         radius = 6.5 if d.class_ == "shipped" else 5

@@ -11,18 +11,23 @@ Point = tuple[float, float]
 #: x, y of the text's baseline, and its anchor.
 Place = tuple[float, float, str]
 Box = tuple[float, float, float, float]
+#: Area that a name may cover of others; more is not readable.
+_COVERED = 12.0
 
 
-def beside(points: Sequence[Point], names: Sequence[str], room: Box) -> list[Place]:
+def beside(points: Sequence[Point], names: Sequence[str], room: Box) -> list[Place | None]:
     """Places for the names of points.
 
     Args:
       points: Positions of the marks; the first one's name gets the best place.
       names: As many.
       room: Left, top, right and bottom of the area to stay in.
+
+    Returns:
+      One for each; None where a name would cover another one or a mark. The first always has one.
     """
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
-    found = []
+    found: list[Place | None] = []
     for (x, y), name in zip(points, names, strict=True):
         wide = svg.width_of(name)
         options = [
@@ -42,7 +47,11 @@ def beside(points: Sequence[Point], names: Sequence[str], room: Box) -> list[Pla
             (x - 12, y + 33, "end"),
         ]
         boxes = [_box(option, wide) for option in options]
-        best = min(range(len(options)), key=lambda i: (_badness(boxes[i], taken, room), i))
+        worth = [_badness(box, taken, room) for box in boxes]
+        best = worth.index(min(worth))
+        if found and worth[best] > _COVERED:
+            found.append(None)
+            continue
         taken.append(boxes[best])
         found.append(options[best])
     return found

@@ -111,7 +111,17 @@ def _pareto(
                 cost_of(teacher), value, TEACHER, "teacher", "square", tip(TEACHER, teacher, value)
             )
         )
-    dots.sort(key=lambda d: d.class_ != "shipped")  # the first name has the best place
+    front = _front(keep)
+    # The first names have the best places, and the last ones none where there are many.
+    dots.sort(
+        key=lambda d: (
+            d.class_ != "shipped",
+            d.class_ != "teacher",
+            (d.x, d.y) not in front,
+            d.name != "float32",
+            d.class_ == "rejected",
+        )
+    )
     rule, least = None, None
     if floor is not None:
         rule = charts.Rule(floor, f"least allowed {words.metric(floor)}")
@@ -124,7 +134,7 @@ def _pareto(
         axis,
         f"{words.metric_name(metric)} on eval",
         rule=rule,
-        front=_front(keep),
+        front=front,
         least=least,
     )
 

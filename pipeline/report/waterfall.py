@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from pipeline.report import svg, words
 
-WIDTH, _LEFT, _RIGHT, _ROW = 620, 150, 150, 30
-_TABLES = {"layout": "compact", "coverage": 1.0, "width": None}
+WIDTH, _LEFT, _RIGHT, _ROW = 640, 175, 150, 30
+_CHARACTERS = 22  # of a name that fit to the left of the bars
+_TABLES = {"layout": "compact", "coverage": 1.0}
 _FLOAT = {"weights": "float32", "activations": "float", "ranges": "none"}
 #: What a recipe is made of beside its steps.
 _ASIDE = ("name", "summary", "least_elements", "slim")
@@ -163,7 +164,9 @@ def _least(recipes: Mapping[str, Any], variant: Mapping[str, Any]) -> Any:
 
 def _meaning(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What a recipe does, without what is empty."""
-    return {key: value for key, value in recipe.items() if value and key not in _ASIDE}
+    found = {key: value for key, value in recipe.items() if value and key not in _ASIDE}
+    tables = {key: value for key, value in (found.get("tables") or {}).items() if value}
+    return {**found, "tables": tables}
 
 
 def picture(found: Waterfall, metric: str) -> Markup:
@@ -178,7 +181,8 @@ def picture(found: Waterfall, metric: str) -> Markup:
         top, wide = place * _ROW + 4, max(step.bytes * unit, 1.5)
         before = step.bytes + step.saved if step.saved else step.bytes
         tip = f"{step.name} ({step.file}): {words.size(step.bytes)}, {_gain(step, metric)}"
-        parts.append(svg.text(_LEFT - 8, top + 15, words.short(step.name, 24), anchor="end"))
+        name = words.short(step.name, _CHARACTERS)
+        parts.append(svg.text(_LEFT - 8, top + 15, name, anchor="end"))
         if before > step.bytes:
             gone = (before - step.bytes) * unit
             parts.append(svg.rectangle(_LEFT + wide, top + 3, gone, _ROW - 12, "bar faint", tip))

@@ -30,6 +30,7 @@ OTHER_ENVIRONMENTS = (
     "custom_components/tflite_quantizer/edge.py",
     "pipeline/rehearsal/pip_stand_in.py",
     "tests/cloud_functions/test_requirements.py",
+    "tests/deploy/test_image.py",
     "tests/pipeline/rehearsal/test_pip_stand_in.py",
 )
 VERSION_QUESTION = re.compile(

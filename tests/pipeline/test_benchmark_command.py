@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 from models.benchmark.device import parse
+from pipeline.cli.benchmark_table import _whose
 from tests.conftest import Flywheel
 from tests.models import tflite_files
 from tests.models.test_benchmark_device import LOGCAT, OLD
@@ -57,6 +58,13 @@ def test_any_files_against_any_other(flywheel, folder):
         result["machine"]
     )
     assert result["settings"]["threads"] == 1 and result["settings"]["xnnpack"] is True
+
+
+def test_a_note_names_the_fewer_files():
+    files = ["a", "b", "c", "d"]
+    assert _whose(files, files) == ""
+    assert _whose(["a"], files) == "a: "
+    assert _whose(["a", "b", "d"], files) == "all but c: "
 
 
 def test_one_file_has_figures_and_no_verdict(flywheel, folder):

@@ -112,7 +112,7 @@ def test_without_a_shipped_file_or_recipes_there_is_no_waterfall():
 
 def test_bars_are_as_long_as_the_files_are_large():
     drawn = str(picture(waterfall(shipping("dynamic_range_tables")), "auc"))
-    wide = [float(x) for x in re.findall(r'd="M150 \S+?h([\d.]+)v[^"]*" class="bar"', drawn)]
+    wide = [float(x) for x in re.findall(r'd="M\d+ \S+?h([\d.]+)v[^"]*" class="bar"', drawn)]
     assert len(wide) == 5
     for width, size in zip(wide, (100_000, 17_000, 10_000, 6_500, 5_700), strict=True):
         assert width / wide[0] == pytest.approx(size / 100_000, abs=1e-3)

@@ -8,6 +8,8 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
+from models import decoded
+
 DECODE_ROWS = 8192
 
 
@@ -17,6 +19,10 @@ def read_split(folder: str) -> Iterator[pa.RecordBatch]:
     Args:
       folder: `<examples uri>/Split-<name>`, gzip-compressed TFRecord files.
     """
+    ready = decoded.read(folder, DECODE_ROWS)
+    if ready is not None:
+        yield from ready
+        return
     files = sorted(
         path for path in tf.io.gfile.glob(f"{folder}/*") if not path.rsplit("/")[-1].startswith(".")
     )

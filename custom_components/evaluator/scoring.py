@@ -15,7 +15,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 from tfx_bsl.tfxio import dataset_options, tfxio
 
-from models import feeds
+from models import decoded, feeds
 from models.errors import DataError
 from models.predictor import Predictor
 from models.spec import ModelSpec
@@ -192,5 +192,6 @@ def read(examples: Sequence[types.Artifact], split: str) -> Iterator[pa.RecordBa
     options = dataset_options.RecordBatchesOptions(
         batch_size=BATCH_ROWS, num_epochs=1, shuffle=False
     )
-    for source in split_tfxio(examples, split):
-        yield from source.RecordBatches(options)
+    uris = artifact_utils.get_split_uris(list(examples), split)
+    for source, uri in zip(split_tfxio(examples, split), uris, strict=True):
+        yield from decoded.read(uri, BATCH_ROWS) or source.RecordBatches(options)

@@ -21,7 +21,7 @@ from custom_components.example_gen import split, write
 from custom_components.example_gen.fingerprint import fingerprint as fingerprint_of
 from custom_components.example_gen.options import DataOptions
 from custom_components.example_gen.reader import Dataset, open_dataset
-from models import progress
+from models import decoded, progress
 from models.errors import DataError
 
 OPTIONS_KEY = "options"
@@ -148,3 +148,5 @@ def _publish(folder: str, examples: types.Artifact) -> None:
             fileio.copy(write.staged(folder, name), path, overwrite=True)
         else:
             os.replace(write.staged(folder, name), path)
+            if os.path.exists(table := write.staged_columns(folder, name)):
+                decoded.publish(table, target)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from custom_components.example_gen.encode import RecordWriter, encode
 from custom_components.example_gen.reader import Dataset
 from custom_components.example_gen.split import SPLITS, Splitter
+from models import decoded
 from models.errors import DataError, FlywheelError
 
 FILE_NAME = "data_tfrecord-00000-of-00001.gz"
@@ -22,7 +23,7 @@ _QUEUE = 6
 
 
 def write_splits(dataset: Dataset, splitter: Splitter, folder: str) -> dict[str, int]:
-    """Writes `<split>.gz` for each split into a folder of its own.
+    """Writes `<split>.gz` and its columns for each split into a folder of its own.
 
     Encoding and compressing run side by side. Nothing here has its final name: the caller moves the
     files when all are whole.
@@ -44,15 +45,27 @@ def write_splits(dataset: Dataset, splitter: Splitter, folder: str) -> dict[str,
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(open(staged(folder, split), "wb")) for split in SPLITS]
             writers = [RecordWriter(file) for file in files]
+            # Pictures are compressed already, and reading them is not what takes time.
+            tables = [
+                stack.enter_context(
+                    contextlib.closing(
+                        decoded.Writer(staged_columns(folder, split), dataset.schema)
+                    )
+                )
+                for split in (() if dataset.image else SPLITS)
+            ]
             pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
             waiting: collections.deque[concurrent.futures.Future] = collections.deque()
             for batch in dataset.batches():
                 index = splitter.assign(batch)
                 records = encode(batch)
                 for i, split in enumerate(SPLITS):
-                    mine = records.filter(pa.array(index == i))
-                    rows[split] += len(mine)
-                    waiting.append(pool.submit(writers[i].write, mine))
+                    mine = pa.array(index == i)
+                    chosen = records.filter(mine)
+                    rows[split] += len(chosen)
+                    waiting.append(pool.submit(writers[i].write, chosen))
+                    if tables:
+                        waiting.append(pool.submit(tables[i].write, batch.filter(mine)))
                 while len(waiting) > _QUEUE:
                     waiting.popleft().result()
             for future in waiting:
@@ -88,6 +101,11 @@ def check_rows(rows: dict[str, int], dataset: Dataset) -> None:
 def staged(folder: str, split: str) -> str:
     """Where `write_splits` puts a split."""
     return os.path.join(folder, f"{split}.gz")
+
+
+def staged_columns(folder: str, split: str) -> str:
+    """Where it puts the split's columns, if the rows have no pictures."""
+    return os.path.join(folder, f"{split}.arrow")
 
 
 def disk_full(folder: str) -> FlywheelError:

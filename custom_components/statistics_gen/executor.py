@@ -24,7 +24,7 @@ from tfx_bsl.coders import example_coder
 
 from custom_components.statistics_gen import statistics
 from custom_components.statistics_gen.options import StatisticsOptions
-from models import progress
+from models import decoded, progress
 
 _LOG = logging.getLogger(__name__)
 
@@ -99,6 +99,10 @@ def read_batches(examples: types.Artifact, split: str) -> Iterator[pa.RecordBatc
       split: Name.
     """
     uri = artifact_utils.get_split_uri([examples], split)
+    ready = decoded.read(uri, _BATCH_ROWS)
+    if ready is not None:
+        yield from ready
+        return
     files = sorted(fileio.glob(os.path.join(uri, "*")))
     packing = _COMPRESSION[examples_utils.get_file_format(examples)]
     records = tf.data.TFRecordDataset(files, compression_type=packing).batch(_BATCH_ROWS)

@@ -136,8 +136,8 @@ class Judge:
     def quality(self, answers: np.ndarray, against: np.ndarray | None = None) -> dict:
         """Drop against the float student or against others' answers, overall and by slice."""
         reference = self.reference if against is None else against
-        keys = quality.slice_keys(self.spec, self.rows.inputs)
-        return quality.compare(self.spec, self.rows, keys, reference, answers, MIN_SLICE_ROWS)
+        slices = quality.slices_of(self.spec, self.rows.inputs, MIN_SLICE_ROWS)
+        return quality.compare(self.spec, self.rows, slices, reference, answers)
 
     def of_answers(self, path: str, answers: np.ndarray) -> dict:
         """What `measure` says of a TFLite file, latency excepted, of a file that is none."""

@@ -89,8 +89,7 @@ class Bench:
             str(work),
             valid,
             reference,
-            quality.slice_keys(self.spec, valid.inputs),
-            min_rows=self.options.min_slice_rows,
+            quality.slices_of(self.spec, valid.inputs, self.options.min_slice_rows),
             seconds=_SECONDS,
             memory_mb=_MEMORY_MB,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,7 @@ class Maker:
       folder: For the files; each is called `<recipe>-<passes>.tflite`.
       valid: Rows of eval with their inputs.
       reference: Answers of the float student to them, `[n, units]`.
-      keys: From `quality.slice_keys`.
-      min_rows: Slices with fewer rows are not judged.
+      slices: That are judged, from `quality.slices_of`.
       seconds, memory_mb: Bounds of each trial.
       seed: Of fine-tuning.
       timed: Whether latency is measured. One file at a time is, but only with one worker
@@ -46,17 +46,16 @@ class Maker:
         folder: str,
         valid: Rows,
         reference: np.ndarray,
-        keys: dict[str, np.ndarray],
+        slices: Sequence[quality.Slice],
         *,
-        min_rows: int,
         seconds: float,
         memory_mb: int,
         seed: int = 0,
         timed: bool = False,
     ):
         self._spec, self._bundle, self._rows, self._folder = spec, bundle, rows, folder
-        self._valid, self._reference, self._keys = valid, reference, keys
-        self._min_rows, self._seconds, self._memory_mb = min_rows, seconds, memory_mb
+        self._valid, self._reference, self._slices = valid, reference, slices
+        self._seconds, self._memory_mb = seconds, memory_mb
         self._seed, self._timed = seed, timed
         self._clock = threading.Lock()
 
@@ -79,7 +78,7 @@ class Maker:
             budget.epochs,
             **size_of(path),
             quality=quality.compare(
-                self._spec, self._valid, self._keys, self._reference, answers, self._min_rows
+                self._spec, self._valid, self._slices, self._reference, answers
             ),
             latency_us=self._latency(path),
         )

@@ -55,7 +55,7 @@ def measure(
     """
     progress.doing(f"timing {len(files)} files")
     timings = benchmark(files, by_tensor(spec, rows.inputs))
-    keys = quality.slice_keys(spec, rows.inputs)
+    slices = quality.slices_of(spec, rows.inputs, min_slice_rows)
     labels = labels_of(spec, rows)
     sizes = {name: size_of(path) for name, path in files.items()}
     base = YARDSTICK if YARDSTICK in files else next(iter(files), None)
@@ -67,7 +67,7 @@ def measure(
             **sizes[name],
             "metrics": metrics.score(spec.task, labels, predictions),
             "agreement": metrics.agreement(spec.task, reference, predictions),
-            "quality": quality.compare(spec, rows, keys, reference, predictions, min_slice_rows),
+            "quality": quality.compare(spec, rows, slices, reference, predictions),
             "saturation": saturation(path, [fed]).rate,
             **_speed(name, base, timings, sizes),
         }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,67 +18,80 @@ from models.student import labels_of
 _SLICE_RESAMPLES = 400
 
 
-def slice_keys(spec: ModelSpec, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Feature to the group of each row, `[n]`, as text: each value of each category is a slice.
+@dataclasses.dataclass(frozen=True)
+class Slice:
+    """Rows with one value of one categorical feature.
+
+    Attributes:
+      feature: Its name.
+      value: As text; empty where it is missing.
+      rows: Their indices, `[k]`.
+    """
+
+    feature: str
+    value: str
+    rows: np.ndarray
+
+
+def slices_of(spec: ModelSpec, inputs: dict[str, np.ndarray], min_rows: int) -> tuple[Slice, ...]:
+    """The slices that are judged.
 
     Args:
       spec: The model's contract.
       inputs: Feature to `[n, 1]`, as the model takes them.
+      min_rows: Slices with fewer rows are left out, and so is a feature with one value.
     """
-    keys = {}
+    found = []
     for feature in spec.categorical:
-        values = inputs[feature.name][:, 0]
-        keys[feature.name] = np.array([_text(feature, value) for value in values.tolist()])
-    return keys
+        groups: dict[str, list[int]] = collections.defaultdict(list)
+        for row, value in enumerate(inputs[feature.name][:, 0].tolist()):
+            groups[value if value == value else ""].append(row)
+        if len(groups) > 1:
+            found += [
+                Slice(feature.name, _text(feature, value), np.array(rows))
+                for value, rows in groups.items()
+                if len(rows) >= min_rows
+            ]
+    return tuple(sorted(found, key=lambda s: (s.feature, s.value)))
 
 
 def _text(feature: CategoricalFeature, value: Any) -> str:
-    if feature.dtype == "string":
+    if feature.dtype == "string" or value == "":
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return "" if value != value else f"{value:g}"
+    return f"{value:g}"
 
 
 def compare(
     spec: ModelSpec,
     rows: Rows,
-    keys: dict[str, np.ndarray],
+    slices: Sequence[Slice],
     reference: np.ndarray,
     candidate: np.ndarray,
-    min_rows: int,
 ) -> dict[str, Any]:
     """Drops with their intervals, as JSON holds them.
 
     Args:
       spec: The model's contract.
       rows: Of eval.
-      keys: From `slice_keys`.
+      slices: From `slices_of`.
       reference, candidate: Answers of the float student and of the file, `[n, units]`.
-      min_rows: Slices with fewer rows are not judged and not listed.
 
     Returns:
       `overall`, `slices` (feature, value and drop; the worst first), `agreement`, `calibration`.
     """
     labels = labels_of(spec, rows)
     found = comparison.compare(spec.task, labels, reference, candidate)
-    slices = []
-    for feature, groups in keys.items():
-        values, counts = np.unique(groups, return_counts=True)
-        kept = np.isin(groups, values[counts >= min_rows])
-        if not kept.any() or kept.all() and len(values) == 1:
-            continue
-        drops = comparison.drop_by_slice(
+    judged = []
+    for one in slices:
+        drop = comparison.drop(
             spec.task,
-            labels[kept],
-            reference[kept],
-            candidate[kept],
-            groups[kept],
-            min_rows=min_rows,
+            labels[one.rows],
+            reference[one.rows],
+            candidate[one.rows],
             resamples=_SLICE_RESAMPLES,
+            min_rows=1,  # the few were left out
         )
-        slices += [
-            {"feature": feature, "value": value, **drop.to_dict()}
-            for value, drop in drops.items()
-            if drop.drop is not None
-        ]
-    slices.sort(key=lambda s: -(s["high"] if s["high"] is not None else s["drop"]))
-    return {**found.to_dict(), "slices": slices}
+        if drop.drop is not None:
+            judged.append({"feature": one.feature, "value": one.value, **drop.to_dict()})
+    judged.sort(key=lambda s: -(s["high"] if s["high"] is not None else s["drop"]))
+    return {**found.to_dict(), "slices": judged}

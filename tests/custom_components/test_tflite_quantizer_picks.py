@@ -152,10 +152,16 @@ class TestQuality:
 
     def test_slices_are_the_values_of_the_categories(self):
         rows, answers, _ = self.rows()
-        keys = quality.slice_keys(self.SPEC, rows.inputs)
-        assert set(keys["city"]) == {"Rome", "Oslo", ""}
-        assert set(keys["floor"]) == {"1", "2", ""}
-        found = quality.compare(self.SPEC, rows, keys, answers, answers, min_rows=100)
+        every = quality.slices_of(self.SPEC, rows.inputs, 1)
+        assert [(s.feature, s.value) for s in every] == [
+            ("city", ""), ("city", "Oslo"), ("city", "Rome"),
+            ("floor", ""), ("floor", "1"), ("floor", "2"),
+        ]  # fmt: skip
+        for name in ("city", "floor"):
+            together = np.concatenate([s.rows for s in every if s.feature == name])
+            assert sorted(together) == list(range(len(rows)))
+        judged = quality.slices_of(self.SPEC, rows.inputs, 100)
+        found = quality.compare(self.SPEC, rows, judged, answers, answers)
         assert {(s["feature"], s["value"]) for s in found["slices"]} == {
             ("city", "Rome"), ("city", "Oslo"), ("floor", "1"), ("floor", "2"), ("floor", ""),
         }  # fmt: skip
@@ -166,8 +172,8 @@ class TestQuality:
         spoilt = answers.copy()
         rome = np.flatnonzero(city == b"Rome")
         spoilt[rome] = np.random.default_rng(1).permutation(spoilt[rome])
-        keys = quality.slice_keys(self.SPEC, rows.inputs)
-        found = quality.compare(self.SPEC, rows, keys, answers, spoilt, min_rows=100)
+        judged = quality.slices_of(self.SPEC, rows.inputs, 100)
+        found = quality.compare(self.SPEC, rows, judged, answers, spoilt)
         assert (found["slices"][0]["feature"], found["slices"][0]["value"]) == ("city", "Rome")
         assert found["slices"][0]["low"] > 0.1
         assert found["overall"]["differs"]

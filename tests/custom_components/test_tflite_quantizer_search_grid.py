@@ -70,8 +70,7 @@ def test_a_real_grid_against_the_search(tmp_path):
         str(tmp_path),
         shop.valid,
         shop.reference,
-        quality.slice_keys(real.SPEC, shop.valid.inputs),
-        min_rows=200,
+        quality.slices_of(real.SPEC, shop.valid.inputs, 200),
         seconds=120,
         memory_mb=8192,
     )

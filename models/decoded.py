@@ -70,6 +70,14 @@ def publish(path: str, split: str) -> None:
     os.replace(about + ".unfinished", about)
 
 
+def count(split: str) -> int | None:
+    """Rows of a split; None if its tf.Examples have to be counted."""
+    reader = _open(split)
+    if reader is None:
+        return None
+    return sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
+
+
 def read(split: str, rows: int) -> Iterator[pa.RecordBatch] | None:
     """The rows of a split in order, as tfx_bsl's decoder gives them; None if they must be decoded.
 
@@ -77,16 +85,20 @@ def read(split: str, rows: int) -> Iterator[pa.RecordBatch] | None:
       split: `<examples uri>/Split-<name>`.
       rows: At most so many at a time.
     """
+    reader = _open(split)
+    return None if reader is None else _batches(reader, rows)
+
+
+def _open(split: str) -> pa.ipc.RecordBatchFileReader | None:
+    """The columns, if they are those of the TFRecords that are there."""
     folder = _folder(split)
     try:
         with open(os.path.join(folder, _ABOUT), encoding="utf-8") as file:
-            written = json.load(file)
-        if written != _about(split):
-            return None
-        reader = pa.ipc.open_file(pa.memory_map(os.path.join(folder, _DATA)))
+            if json.load(file) != _about(split):
+                return None
+        return pa.ipc.open_file(pa.memory_map(os.path.join(folder, _DATA)))
     except (OSError, ValueError, pa.ArrowInvalid):
         return None
-    return _batches(reader, rows)
 
 
 def _batches(reader: pa.ipc.RecordBatchFileReader, rows: int) -> Iterator[pa.RecordBatch]:

@@ -32,6 +32,15 @@ class TaskOptions(Options):
         description="`balanced` weighs each row by the inverse frequency of its class while "
         "training. It moves the probabilities: leave it off when they are used as such.",
     )
+    most_rows: Annotated[int, Field(ge=1000)] = Field(
+        1_000_000,
+        description="Of larger train splits the networks learn from so many rows, drawn at random "
+        "and held in memory; of eval, a fifth as many. Statistics and evaluation take all rows.",
+    )
+
+    def most(self) -> dict[str, int]:
+        """Split to the rows of it that are held in memory."""
+        return {"train": self.most_rows, "eval": self.most_rows // 5}
 
 
 class PreprocessingOptions(Options):
@@ -101,6 +110,9 @@ class NetworkOptions(Options):
         description="Most passes over the train split. Default: 14 for the teacher, 60 for the "
         "student, within what makes 1,500 to 7,500 steps; with images 30 and 60, within 300 to "
         "3,000 steps.",
+    )
+    steps: Count | None = Field(
+        None, description="Steps in all, instead of `epochs`; may be less than one pass."
     )
     batch_size: Count | None = Field(
         None,

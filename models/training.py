@@ -71,6 +71,11 @@ class Schedule:
             size = 512 if rows >= 80_000 else 128 if rows >= 2048 else max(8, rows // 16)
         size = min(size, rows)
         steps = max(1, rows // size)
+        if options.steps:
+            steps = min(steps, options.steps)
+            return cls(
+                size, steps, math.ceil(options.steps / steps), options.patience or MOST_STEPS
+            )
         epochs = options.epochs or max(
             math.ceil(bounds[0] / steps), min(usual_epochs, math.ceil(bounds[1] / steps))
         )

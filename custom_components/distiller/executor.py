@@ -45,10 +45,12 @@ class Executor(base_executor.BaseExecutor):
         train_rows, eval_rows = (
             _read(
                 spec,
-                examples.read_split(artifact_utils.get_split_uri(input_dict["examples"], split)),
+                examples.sample_split(
+                    artifact_utils.get_split_uri(input_dict["examples"], split), most, seed
+                ),
                 preprocessor,
             )
-            for split in ("train", "eval")
+            for split, most in task.most().items()
         )
         extra = None
         if options.extra_data:

@@ -65,7 +65,11 @@ class Executor(base_executor.BaseExecutor):
         train, valid = (
             preprocess(
                 spec,
-                examples.read_split(artifact_utils.get_split_uri(input_dict["examples"], split)),
+                examples.sample_split(
+                    artifact_utils.get_split_uri(input_dict["examples"], split),
+                    options.most_rows,
+                    exec_properties["seed"],
+                ),
                 preprocessor,
                 keep_inputs=True,
             )

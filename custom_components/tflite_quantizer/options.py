@@ -60,6 +60,11 @@ class QuantizerOptions(Options):
     representative_rows: Annotated[int, Field(ge=1)] = Field(
         1000, description="Train rows that calibrate post-training int8."
     )
+    most_rows: Annotated[int, Field(ge=1000)] = Field(
+        250_000,
+        description="Of larger train and eval splits the variants are fine-tuned and judged on so "
+        "many rows, drawn at random and held in memory.",
+    )
     qat_epochs: Annotated[int, Field(ge=1)] = Field(
         5, description="Passes of every fine-tuning: simulated quantization, pruning, clustering."
     )

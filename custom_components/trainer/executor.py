@@ -51,10 +51,10 @@ class Executor(base_executor.BaseExecutor):
         rows = {
             split: preprocess(
                 spec,
-                examples.read_split(artifact_utils.get_split_uri(data, split)),
+                examples.sample_split(artifact_utils.get_split_uri(data, split), most, seed),
                 preprocessor,
             )
-            for split in ("train", "eval")
+            for split, most in task.most().items()
         }
         options = options.for_rows(len(rows["train"]))
         teacher = train(

@@ -133,3 +133,25 @@ def test_other_files_are_not_taken_for_these(tmp_path, harm):
 def test_images_have_none(tmp_path):
     made = generate(tmp_path / "digits", "demo:digits")
     assert not [name for name in os.listdir(made.uri) if name.startswith("Columns-")]
+
+
+def test_of_many_rows_a_sample_is_taken(taxi, tmp_path):
+    split = artifact_utils.get_split_uri([taxi], "train")
+    every = merged(examples.read_split(split))
+    assert merged(examples.sample_split(split, every.num_rows, 0)).equals(every)
+    sample = merged(examples.sample_split(split, 3000, 1))
+    assert sample.num_rows == 3000
+    assert sample.equals(merged(examples.sample_split(split, 3000, 1)))
+    assert not sample.equals(merged(examples.sample_split(split, 3000, 2)))
+    shutil.copytree(split, tmp_path / "Split-train")
+    assert sample.equals(merged(examples.sample_split(str(tmp_path / "Split-train"), 3000, 1)))
+    fares = {tuple(fare or ()) for fare in every.column("fare").to_pylist()}
+    assert {tuple(fare or ()) for fare in sample.column("fare").to_pylist()} <= fares
+    # Rows come in the order of time: a sample from one end would be told by its mean place.
+    place = {row: i for i, row in enumerate(zip(*columns(every), strict=True))}
+    places = [place[row] for row in zip(*columns(sample), strict=True)]
+    assert abs(sum(places) / len(places) / every.num_rows - 0.5) < 0.03
+
+
+def columns(batch):
+    return [map(str, batch.column(i).to_pylist()) for i in range(batch.num_columns)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.losses import distillation_objective, hint_objective, soft_loss, task_loss
 from models.network import build_network
@@ -180,6 +182,16 @@ def test_schedules_suit_the_number_of_rows(n):
 def test_options_win_over_the_schedule():
     schedule = Schedule.of(StudentOptions(epochs=2, batch_size=10, patience=1), 100, 15)
     assert (schedule.batch_size, schedule.epochs, schedule.patience) == (10, 2, 1)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 5000))
+def test_steps_in_all(rows, steps):
+    """As many as asked for, in passes of equal length: fewer than one more pass beyond them."""
+    schedule = Schedule.of(StudentOptions(steps=steps), rows, 60)
+    made = schedule.steps * schedule.epochs
+    assert steps <= made < steps + schedule.steps
+    assert schedule.steps * schedule.batch_size <= rows
+    assert schedule.steps <= steps
 
 
 def test_the_compiled_loop_gives_the_losses_of_a_plain_one():

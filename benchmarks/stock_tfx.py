@@ -3,9 +3,11 @@
     python -m benchmarks.stock_tfx [--rows 15000] [--rounds 3]
 
 Each round runs, one after the other and each in a fresh process: the stock
-seven-component pipeline, Flywheel's first run (teacher, student, two controls,
-five variants, evaluation, report), Flywheel again on unchanged data, and the
-same with `--force`, which evaluates against the version deployed since. Prints
+seven-component pipeline, which trains for 200 steps; Flywheel's first run (teacher,
+student, two controls, five variants, evaluation, report); Flywheel again on unchanged
+data; the same with another threshold; the same with `--force`, which evaluates against
+the version deployed since; and a first run held to the stock run's work: the teacher to its
+200 steps of 128 rows, student and controls in proportion, one pass of fine-tuning. Prints
 the ratios of each round and their medians; absolute times prove nothing on a
 shared machine. Writes benchmarks/results/stock_tfx_<rows>.json.
 """
@@ -17,6 +19,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +30,12 @@ import numpy as np
 import pandas as pd
 
 from custom_components.example_gen.demo import find_demo
+from models.options import StudentOptions, TeacherOptions
+from models.student import USUAL_EPOCHS, USUAL_TEACHER_EPOCHS
+from models.training import Schedule
 
+STEPS = 200
+TRAIN_SHARE = 0.7
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -68,27 +76,56 @@ def timed(command: list[str], folder: pathlib.Path) -> dict[str, float]:
     return {"wall": seconds, "cpu": cpu}
 
 
-def one_round(data: pathlib.Path, work: pathlib.Path) -> dict[str, dict]:
-    """The three runs."""
-    stock_folder, ours_folder = work / "stock", work / "ours"
-    stock_folder.mkdir(parents=True)
-    ours_folder.mkdir()
+def one_round(data: pathlib.Path, work: pathlib.Path, rows: int, whole: bool) -> dict[str, dict]:
+    """All runs, by name."""
+    stock_folder, ours_folder, held_folder = work / "stock", work / "ours", work / "held"
+    for folder in (stock_folder, ours_folder, held_folder):
+        folder.mkdir(parents=True)
     python = [sys.executable, "-W", "ignore", "-m"]
     stock = timed(
-        [*python, "benchmarks.stock_pipeline", str(data), str(stock_folder)], stock_folder
+        [*python, "benchmarks.stock_pipeline", str(data), str(stock_folder), str(STEPS)],
+        stock_folder,
     )
     stock |= json.loads((stock_folder / "seconds.json").read_text())
-    write_config(ours_folder, data)
-    first = timed([*python, "pipeline", "run"], ours_folder)
-    first |= result(ours_folder)
-    again = timed([*python, "pipeline", "run"], ours_folder)
-    again |= result(ours_folder)
-    forced = timed([*python, "pipeline", "run", "--force"], ours_folder)
-    forced |= result(ours_folder)
-    return {"stock": stock, "first": first, "again": again, "forced": forced}
+    write_config(held_folder, data, held(round(TRAIN_SHARE * rows)))
+    found = {"stock": stock, "held": run(held_folder)}
+    if whole:
+        write_config(ours_folder, data)
+        found["first"] = run(ours_folder)
+        found["again"] = run(ours_folder)
+        with open(ours_folder / "flywheel.yaml", "a", encoding="utf-8") as file:
+            file.write("  min_slice_rows: 120\n")  # of `evaluation`, the last section
+        found["threshold"] = run(ours_folder)
+        found["forced"] = run(ours_folder, "--force")
+    return found
 
 
-def write_config(folder: pathlib.Path, data: pathlib.Path) -> None:
+def run(folder: pathlib.Path, *options: str) -> dict:
+    """`flywheel run` in a process of its own: what it cost, and how it ended."""
+    command = [sys.executable, "-W", "ignore", "-m", "pipeline", "run", *options]
+    return timed(command, folder) | result(folder)
+
+
+def held(rows: int) -> str:
+    """Config that gives the teacher the stock run's steps, and the others as many fewer."""
+    usual = [
+        Schedule.of(options, rows, epochs)
+        for options, epochs in (
+            (TeacherOptions(), USUAL_TEACHER_EPOCHS),
+            (StudentOptions(), USUAL_EPOCHS),
+        )
+    ]
+    teacher, student = (one.steps * one.epochs for one in usual)
+    return "\n".join(
+        (
+            f"teacher: {{steps: {STEPS}, batch_size: 128}}",
+            f"student: {{steps: {round(STEPS * student / teacher)}, batch_size: 128}}",
+            "quantizer: {qat_epochs: 1}",
+        )
+    )
+
+
+def write_config(folder: pathlib.Path, data: pathlib.Path, more: str = "") -> None:
     """The demo's config on the benchmark's table."""
     subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "pipeline", "init", "demo:chicago-taxi"],
@@ -100,7 +137,7 @@ def write_config(folder: pathlib.Path, data: pathlib.Path) -> None:
     path = folder / "flywheel.yaml"
     lines = path.read_text().splitlines()
     drop = ("  derive:", "    big_tipper:", "  pickup_census_tract:", "  split:")
-    text = "\n".join(line for line in lines if not line.startswith(drop))
+    text = "\n".join([more, *(line for line in lines if not line.startswith(drop))])
     path.write_text(text.replace('"demo:chicago-taxi"', f'"{data}/data.csv"') + "\n")
 
 
@@ -115,6 +152,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--held-only", action="store_true", help="only the stock run and the one held to its steps"
+    )
     arguments = parser.parse_args()
     rounds = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -123,7 +163,9 @@ def main() -> None:
         data.mkdir()
         write_table(data / "data.csv", arguments.rows)
         for number in range(arguments.rounds):
-            rounds.append(one_round(data, work / f"round_{number}"))
+            folder = work / f"round_{number}"
+            rounds.append(one_round(data, folder, arguments.rows, not arguments.held_only))
+            shutil.rmtree(folder)
             print(f"round {number + 1}: " + describe(rounds[-1]), flush=True)
     table = ratios(rounds)
     print(f"\n{arguments.rows:,} rows, {arguments.rounds} rounds; median (least to most)")
@@ -145,36 +187,27 @@ def describe(one: dict[str, dict]) -> str:
 def ratios(rounds: list[dict[str, dict]]) -> dict[str, list[float]]:
     """Name to the ratio of each round."""
 
-    def per(function) -> list[float]:
-        return [function(one) for one in rounds]
+    def per(run: str, against: str, kind: str = "wall") -> list[float]:
+        return [r[run][kind] / r[against][kind] for r in rounds if run in r]
 
-    return {
-        "whole process, ours / stock (wall)": per(
-            lambda r: r["first"]["wall"] / r["stock"]["wall"]
-        ),
-        "whole process, ours / stock (CPU)": per(lambda r: r["first"]["cpu"] / r["stock"]["cpu"]),
-        "unchanged re-run / first run (wall)": per(
-            lambda r: r["again"]["wall"] / r["first"]["wall"]
-        ),
-        "forced re-run / first run (wall)": per(lambda r: r["forced"]["wall"] / r["first"]["wall"]),
-        "CsvExampleGen / ExampleGen": per(
-            lambda r: (
-                r["stock"]["components"]["CsvExampleGen"]
-                / r["first"]["component_seconds"]["ExampleGen"]
-            )
-        ),
-        "stock StatisticsGen / StatisticsGen": per(
-            lambda r: (
-                r["stock"]["components"]["StatisticsGen"]
-                / r["first"]["component_seconds"]["StatisticsGen"]
-            )
-        ),
-        "stock Evaluator / Evaluator": per(
-            lambda r: (
-                r["stock"]["components"]["Evaluator"] / r["first"]["component_seconds"]["Evaluator"]
-            )
-        ),
+    def component(stock: str, ours: str) -> list[float]:
+        return [
+            r["stock"]["components"][stock] / r["held"]["component_seconds"][ours] for r in rounds
+        ]
+
+    found = {
+        "held to the stock run's steps / stock (wall)": per("held", "stock"),
+        "held to the stock run's steps / stock (CPU)": per("held", "stock", "cpu"),
+        "as it comes / stock (wall)": per("first", "stock"),
+        "as it comes / stock (CPU)": per("first", "stock", "cpu"),
+        "unchanged re-run / first run (wall)": per("again", "first"),
+        "other threshold / first run (wall)": per("threshold", "first"),
+        "forced re-run / first run (wall)": per("forced", "first"),
+        "CsvExampleGen / ExampleGen": component("CsvExampleGen", "ExampleGen"),
+        "stock StatisticsGen / StatisticsGen": component("StatisticsGen", "StatisticsGen"),
+        "stock Evaluator / Evaluator": component("Evaluator", "Evaluator"),
     }
+    return {name: values for name, values in found.items() if values}
 
 
 if __name__ == "__main__":

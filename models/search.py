@@ -81,7 +81,7 @@ def search(
 
     def run(candidate: Candidate, epochs: int | None) -> Trained:
         shaped = options.model_copy(
-            update={**_shape(candidate), **({} if epochs is None else {"epochs": epochs})}
+            update={**_shape(candidate), **({} if epochs is None else {"epochs": epochs, "steps": None})}
         )
         name = f"search: embedding {candidate.embedding}, hidden {list(candidate.hidden)}"
         trained = learn(

@@ -101,7 +101,12 @@ class Student:
             self.train,
             self.valid,
             self.options.model_copy(
-                update={"epochs": epochs, "learning_rate": LEARNING_RATE, "dropout": 0.0}
+                update={
+                    "epochs": epochs,
+                    "steps": None,
+                    "learning_rate": LEARNING_RATE,
+                    "dropout": 0.0,
+                }
             ),
             name=name,
             usual_epochs=epochs,

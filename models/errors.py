@@ -80,3 +80,13 @@ class DataError(FlywheelError):
     def __init__(self, code: str, message: str, *, reasons: tuple[Reason, ...] = (), **kwargs: Any):
         super().__init__(code, message, **kwargs)
         self.reasons = reasons or (self.reason,)
+
+
+def disk_full(what: str) -> FlywheelError:
+    """The error for a file system without space; `what` cannot be written to it, a sentence."""
+    return FlywheelError(
+        "DISK_FULL",
+        f"The disk is full: {what}",
+        next="Free space and go on with `flywheel run`, or set `root` in flywheel.yaml to "
+        "a folder on another disk.",
+    )

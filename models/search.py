@@ -80,9 +80,8 @@ def search(
         return (options.model_copy(update=_shape(found[0])), []) if found else (options, [])
 
     def run(candidate: Candidate, epochs: int | None) -> Trained:
-        shaped = options.model_copy(
-            update={**_shape(candidate), **({} if epochs is None else {"epochs": epochs, "steps": None})}
-        )
+        length = {} if epochs is None else {"epochs": epochs, "steps": None}
+        shaped = options.model_copy(update={**_shape(candidate), **length})
         name = f"search: embedding {candidate.embedding}, hidden {list(candidate.hidden)}"
         trained = learn(
             spec,

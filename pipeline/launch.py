@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +15,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from models.errors import DataError, FlywheelError
+from models.errors import DataError, FlywheelError, disk_full
 from models.stack import ENVIRONMENT
 from pipeline import config as config_module
 from pipeline.config import Config
 from pipeline.workspace import RunFolder, Workspace
 
+_LOG = logging.getLogger(__name__)
+
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 15
+#: With less space than this a worker cannot even say how it ended.
+_LEAST_BYTES = 1 << 16
 #: multiprocessing puts a socket some 50 characters below the temporary folder, and the path of a
 #: socket has 107 at most.
 _DEEPEST = 55
@@ -90,6 +96,8 @@ class Worker:
         result = self.folder.read_result()
         if result is not None:
             return result
+        if shutil.disk_usage(self.folder.path).free < _LEAST_BYTES:
+            return _leave_result(self.folder, disk_full(f"{self.folder.path} cannot be written."))
         code = self._process.returncode
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         error = FlywheelError(
@@ -136,5 +144,8 @@ def _leave_result(
         "report": report,
         "log": str(folder.log),
     }
-    folder.write_result(result)
+    try:
+        folder.write_result(result)
+    except OSError as problem:  # no space: it is told, if not kept
+        _LOG.warning("%s cannot be written: %s", folder.result, problem)
     return result

@@ -19,7 +19,7 @@ import traceback
 from typing import Any
 
 from models import progress, stack
-from models.errors import DataError, FlywheelError
+from models.errors import DataError, FlywheelError, disk_full
 from models.registry import Registry
 from pipeline import config as config_module
 from pipeline import lean_imports
@@ -127,12 +127,7 @@ def explain(problem: BaseException, folder: RunFolder) -> FlywheelError:
     cause: BaseException | None = problem
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC or _says_no_space(cause):
-            return FlywheelError(
-                "DISK_FULL",
-                f"The disk is full: {str(cause).strip()[:200]}",
-                next="Free space and go on with `flywheel run`, or set `root` in flywheel.yaml to "
-                "a folder on another disk.",
-            )
+            return disk_full(str(cause).strip()[:200])
         cause = cause.__cause__ or cause.__context__
     text = (str(problem).strip().splitlines() or [""])[0][:300]
     return FlywheelError(

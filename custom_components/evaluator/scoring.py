@@ -192,6 +192,7 @@ def read(examples: Sequence[types.Artifact], split: str) -> Iterator[pa.RecordBa
     options = dataset_options.RecordBatchesOptions(
         batch_size=BATCH_ROWS, num_epochs=1, shuffle=False
     )
+    sources = split_tfxio(examples, split)
     uris = artifact_utils.get_split_uris(list(examples), split)
-    for source, uri in zip(split_tfxio(examples, split), uris, strict=True):
+    for source, uri in zip(sources, uris, strict=True):
         yield from decoded.read(uri, BATCH_ROWS) or source.RecordBatches(options)

@@ -14,7 +14,7 @@ from custom_components.example_gen.encode import RecordWriter, encode
 from custom_components.example_gen.reader import Dataset
 from custom_components.example_gen.split import SPLITS, Splitter
 from models import decoded
-from models.errors import DataError, FlywheelError
+from models.errors import DataError, disk_full
 
 FILE_NAME = "data_tfrecord-00000-of-00001.gz"
 
@@ -77,7 +77,9 @@ def write_splits(dataset: Dataset, splitter: Splitter, folder: str) -> dict[str,
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise disk_full(folder) from error
+        raise disk_full(
+            f"the examples cannot be written to {folder}. Nothing was published."
+        ) from error
     check_rows(rows, dataset)
     return rows
 
@@ -106,12 +108,3 @@ def staged(folder: str, split: str) -> str:
 def staged_columns(folder: str, split: str) -> str:
     """Where it puts the split's columns, if the rows have no pictures."""
     return os.path.join(folder, f"{split}.arrow")
-
-
-def disk_full(folder: str) -> FlywheelError:
-    """The error for a disk without space."""
-    return FlywheelError(
-        "DISK_FULL",
-        f"The disk is full: the examples cannot be written to {folder}. Nothing was published.",
-        next="Free some space, or run in another folder, then run again.",
-    )

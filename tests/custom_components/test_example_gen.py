@@ -157,7 +157,9 @@ def test_every_row_is_in_one_split(taxi):
     assert counts == [taxi.get_int_custom_property(f"rows_{name}") for name in split.SPLITS]
     assert taxi.split_names == '["train", "eval", "test"]'
     assert taxi.get_string_custom_property("fingerprint") == fingerprint("demo:chicago-taxi")
-    assert sorted(os.listdir(taxi.uri)) == ["Split-eval", "Split-test", "Split-train"]
+    kinds = ("Columns", "Split")
+    names = [f"{kind}-{split}" for kind in kinds for split in ("eval", "test", "train")]
+    assert sorted(os.listdir(taxi.uri)) == names
     assert os.listdir(os.path.join(taxi.uri, "Split-train")) == ["data_tfrecord-00000-of-00001.gz"]
 
 

@@ -5,17 +5,20 @@
 Takes a workspace that has lived (`flywheel functions loop`: two runs, windows, alerts, events; made
 here when none is named), and makes many of everything: runs, in ML Metadata and on disk, windows
 with their measures, events. Starts `flywheel ui` on it and asks for every page in turn, one request
-at a time; prints the first answer, which fills what is kept in memory, p50, p95, and the CPU time
-that the server itself took for an answer, which other work on the machine does not change.
+at a time, once it has looked at everything after its start; prints the first answer, p50, p95, and
+the CPU time that the server itself took for an answer, which other work on the machine does not
+change.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import os
 import pathlib
+import platform
 import shutil
 import sqlite3
 import statistics
@@ -23,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from urllib.parse import quote
 
 import httpx
@@ -139,6 +143,7 @@ def _repeat_windows(db: sqlite3.Connection) -> None:
 def measure(server: Server, pages: list[str], requests: int) -> list[dict[str, float | str]]:
     """Milliseconds per page, as a client waits, and as the server works."""
     process = psutil.Process(server.process.pid)
+    _settle(process)
     rows = []
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         for page in pages:
@@ -163,6 +168,27 @@ def measure(server: Server, pages: list[str], requests: int) -> list[dict[str, f
                 }
             )
     return rows
+
+
+def machine() -> dict[str, object]:
+    """What it was measured on."""
+    names = ("fastapi", "jinja2", "ml-metadata", "sqlalchemy", "starlette", "uvicorn")
+    return {
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in names},
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _settle(process: psutil.Process) -> None:
+    """Waits until the server has looked at everything once, as it does after its start."""
+    before = -1.0
+    while (now := sum(process.cpu_times()[:2])) - before > 0.02:
+        before = now
+        time.sleep(1.0)
 
 
 def main() -> None:
@@ -205,7 +231,7 @@ def main() -> None:
         print(f"{row['page']:<66}{''.join(f'{row[n]:>9}' for n in names)}")
     if given.json:
         about = {"runs": given.runs, "windows": WINDOWS, "events": EVENTS}
-        content = {**about, "load": os.getloadavg(), "cpus": os.cpu_count(), "pages": rows}
+        content = {"machine": machine(), **about, "requests": given.requests, "pages": rows}
         given.json.write_text(json.dumps(content, indent=1), "utf-8")
 
 

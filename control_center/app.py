@@ -10,11 +10,21 @@ from collections.abc import AsyncIterator, Mapping
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from control_center import pages
-from control_center.api import automation, deploy, errors, models, monitoring, runs, session
+from control_center import pages, warm
+from control_center.api import (
+    automation,
+    deploy,
+    errors,
+    models,
+    monitoring,
+    provider,
+    runs,
+    session,
+)
 from control_center.auth import OPERATOR_TOKEN, SHORTEST_TOKEN, Accounts, LoginBrake, Sessions
 from control_center.center import Center, strict_options
 from control_center.guard import Guard, is_loopback
+from control_center.oidc import Oidc
 from control_center.schedules import Clock
 from models.errors import ConfigError
 
@@ -46,7 +56,8 @@ def create_app(
             "PUBLIC_WITHOUT_LOGIN",
             f"`{host}` can be reached from other machines, and nobody would have to log in.",
             next=f"Set the environment variable {OPERATOR_TOKEN}, or name "
-            "`control_center.users`; or stay with 127.0.0.1 and an SSH tunnel.",
+            "`control_center.users` or `control_center.oidc`; or stay with 127.0.0.1 and an SSH "
+            "tunnel.",
         )
     if accounts.short_tokens():
         raise ConfigError(
@@ -59,6 +70,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         clock.start()
+        warm.begin(center)
         yield
         clock.stop()
 
@@ -75,6 +87,9 @@ def create_app(
     app.state.center = center
     app.state.accounts = accounts
     app.state.sessions = Sessions(center.own / "secret", accounts, options.session_hours)
+    app.state.oidc = (
+        Oidc(options.oidc, app.state.sessions.key, environment) if options.oidc else None
+    )
     app.state.brake = LoginBrake()
     errors.install(app)
     for router in (
@@ -82,6 +97,7 @@ def create_app(
         models.router,
         session.router,
         session.forms,
+        provider.router,
         monitoring.router,
         automation.router,
         deploy.router,

@@ -78,6 +78,7 @@ class Accounts:
             if token:
                 found.append(Account(name, role, token=token))
         self._accounts = {account.name: account for account in found}
+        self._oidc = options.oidc
         self._hasher = argon2.PasswordHasher()
         #: Verified against when the name is unknown: both cases take as long.
         self._nobody = self._hasher.hash(secrets.token_urlsafe()) if self._accounts else ""
@@ -85,6 +86,11 @@ class Accounts:
     @property
     def needed(self) -> bool:
         """Whether anyone has to log in."""
+        return self.own or self._oidc is not None
+
+    @property
+    def own(self) -> bool:
+        """Whether anyone can log in here, with a password or a token."""
         return bool(self._accounts)
 
     def short_tokens(self) -> bool:
@@ -107,9 +113,19 @@ class Accounts:
             return None
         return account if known else None
 
+    def by_oidc(self, name: str) -> Account | None:
+        """Whom the OpenID provider vouches for; None where the config does not let them in.
+
+        A name that has an account here is that account's: nobody becomes it at the provider.
+        """
+        role = self._oidc.role_of(name) if self._oidc else None
+        if role is None or name in self._accounts:
+            return None
+        return Account(name, role, password=f"oidc|{self._oidc.issuer}|{self._oidc.client_id}")
+
     def named(self, name: str, stamp: str) -> Account | None:
         """The account of a session, unless its secret or role has changed since."""
-        account = self._accounts.get(name)
+        account = self._accounts.get(name) or self.by_oidc(name)
         return account if account and hmac.compare_digest(account.stamp, stamp) else None
 
 
@@ -149,6 +165,11 @@ class Sessions:
             return User(_local_name(), "operator", content["s"])
         account = self._accounts.named(content.get("n", ""), content.get("k", ""))
         return User(account.name, account.role, content["s"]) if account else None
+
+    @property
+    def key(self) -> bytes:
+        """Signs what else a browser keeps for us."""
+        return self._secret
 
     def csrf(self, cookie: str | None) -> str:
         """The token that changes made with this cookie must carry; empty for a bad cookie."""

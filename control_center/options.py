@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.options import Options
 
@@ -23,13 +24,74 @@ class UserOptions(Options):
     )
 
 
+def is_safe_url(url: str) -> bool:
+    """Whether what is sent there is encrypted, or stays on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if parts.scheme == "https":
+        return bool(host)
+    return parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1")
+
+
+class OidcOptions(Options):
+    """Log in with an OpenID provider. The client's secret is in FLYWHEEL_UI_OIDC_SECRET."""
+
+    issuer: str = Field(
+        description="The provider's issuer URL, exactly as it calls itself; its endpoints are "
+        "found from there."
+    )
+    client_id: Annotated[str, Field(min_length=1)] = Field(
+        description="Of this application at the provider. Its redirect URI there is "
+        "`https://HOST/login/oidc/back`."
+    )
+    scopes: tuple[str, ...] = Field(
+        ("openid", "email"), description="What the provider is asked to tell."
+    )
+    claim: Annotated[str, Field(min_length=1)] = Field(
+        "email",
+        description="Claim that names the person, here and in the audit log. An `email` counts "
+        "only when the provider has verified it.",
+    )
+    operators: tuple[str, ...] = Field(
+        (),
+        description="Who also changes things: names, or, of the claim `email`, `@example.com` for "
+        "all of a domain.",
+    )
+    viewers: tuple[str, ...] = Field(
+        (), description="Who looks: names, or domains as for `operators`."
+    )
+
+    @field_validator("issuer")
+    @classmethod
+    def _safe(cls, issuer: str) -> str:
+        if not is_safe_url(issuer):
+            raise ValueError("must begin with https://")
+        return issuer
+
+    def role_of(self, name: str) -> Role | None:
+        """What a person may do; None for nothing."""
+        mine = {name.lower()}
+        if self.claim == "email":  # of other claims people may choose what is behind the @
+            mine.add(f"@{name.rpartition('@')[2]}".lower())
+        roles: tuple[tuple[Role, tuple[str, ...]], ...] = (
+            ("operator", self.operators),
+            ("viewer", self.viewers),
+        )
+        listed = (role for role, names in roles if mine & {entry.lower() for entry in names})
+        return next(listed, None)
+
+
 class ControlCenterOptions(Options):
     """The web application."""
 
     host: str = Field(
         "127.0.0.1",
         description="Address to listen on. Any but a loopback address needs `users`, or a token "
-        "in the environment variable FLYWHEEL_UI_TOKEN (operator) or FLYWHEEL_UI_VIEWER_TOKEN.",
+        "in the environment variable FLYWHEEL_UI_TOKEN (operator) or FLYWHEEL_UI_VIEWER_TOKEN, or "
+        "`oidc`.",
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         8420, description="Port to listen on; 0 takes a free one."
@@ -42,8 +104,11 @@ class ControlCenterOptions(Options):
     )
     users: tuple[UserOptions, ...] = Field(
         (),
-        description="Who may log in. With neither users nor a token, whoever reaches the loopback "
-        "address is the operator.",
+        description="Who may log in. With neither users nor a token nor `oidc`, whoever reaches "
+        "the loopback address is the operator.",
+    )
+    oidc: OidcOptions | None = Field(
+        None, description="Log in with an OpenID provider, beside `users` and tokens or alone."
     )
     session_hours: Annotated[float, Field(gt=0, le=720)] = Field(
         12.0, description="How long a login lasts."

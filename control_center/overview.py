@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from markupsafe import Markup
@@ -15,6 +17,7 @@ from control_center.rooms import automation_state, monitor_state, serving_state
 from pipeline.demos import DEMOS
 from pipeline.report import svg, words
 
+_log = logging.getLogger(__name__)
 #: Older than this, a model should have been looked at.
 _OLD_DAYS = 60
 
@@ -43,16 +46,27 @@ class Part:
 
 
 def parts(center: Center) -> list[Part]:
-    """All parts, in the order in which the wheel turns."""
-    return [
-        _data(center),
-        _run(center),
-        _model(center),
-        serving_state(center, Part),
-        monitor_state(center, Part),
-        _alerts(center),
-        automation_state(center, Part),
-    ]
+    """All parts, in the order in which the wheel turns; one that cannot be read says so."""
+    makers: tuple[tuple[str, str, Callable[[Center], Part]], ...] = (
+        ("Data", "/run", _data),
+        ("Run", "/runs", _run),
+        ("Model", "/models", _model),
+        ("Serving", "/monitoring", lambda center: serving_state(center, Part)),
+        ("Monitoring", "/monitoring", lambda center: monitor_state(center, Part)),
+        ("Alerts", "/monitoring#alerts", _alerts),
+        ("Automation", "/automation", lambda center: automation_state(center, Part)),
+    )
+    return [_made(center, *maker) for maker in makers]
+
+
+def _made(center: Center, name: str, link: str, make: Callable[[Center], Part]) -> Part:
+    try:
+        return make(center)
+    except Exception as error:  # of whatever became of its files: the other parts are still asked
+        _log.exception("%s cannot be read", name)
+        said = words.short(f"{type(error).__name__}: {error}", 160)
+        attention = f"{name} cannot be read: see what became of its files."
+        return Part(name, "bad", "cannot be read", said, link, attention, 99)
 
 
 def overview(center: Center) -> dict[str, Any]:

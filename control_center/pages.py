@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import jinja2
 from fastapi import APIRouter, Query, Request, Response
@@ -27,6 +28,7 @@ from control_center import (
     watching,
 )
 from control_center import scorecard as scores
+from control_center import versions as deployed
 from control_center.access import CenterOf, accounts_of, center_of, sessions_of, user_of
 from control_center.api.errors import status_of
 from control_center.api.session import set_cookie
@@ -284,19 +286,13 @@ def compare(
 @router.get("/models")
 @shown
 def models(request: Request, center: CenterOf) -> Response:
-    audit = {
-        (e["details"].get("version"), e["action"]): e["user"]
-        for e in reversed(center.audit.read(1000))
-        if e["outcome"] == "done"
-    }
+    moves = deployed.moves(center)
     return page(
         request,
         "models",
         "Models",
-        versions=center.registry.versions(),
-        history=list(reversed(center.registry.history()))[:100],
-        known=set(center.runs.ids()),
-        who=audit,
+        versions=deployed.versions(center, moves),
+        history=moves[:100],
         root=str(center.registry.root),
     )
 
@@ -376,5 +372,15 @@ def login(
         "wrong": "Name, password or token is wrong.",
         "wait": f"Too many wrong tries: wait {seconds} s.",
         "stale": "The page was too old; try again.",
+        "oidc": "The login at the provider did not succeed; the control center's log says why.",
+        "unknown": "You are known to the provider, but may not use this control center.",
     }.get(problem, "")
-    return page(request, "login", "Log in", said=said)
+    provider = request.app.state.oidc
+    return page(
+        request,
+        "login",
+        "Log in",
+        said=said,
+        provider=urlsplit(provider.options.issuer).netloc if provider else "",
+        own=accounts_of(request).own,
+    )

@@ -107,8 +107,8 @@ class Memory:
         }
 
 
-def explain(memory: Memory, run_id: str, earlier: list[str]) -> dict[str, dict[str, str]]:
-    """Why each component of a run was reused or not.
+def explain(memory: Memory, run_id: str, earlier: list[str]) -> dict[str, dict[str, Any]]:
+    """What each component of a run read, and why it was reused or not.
 
     Args:
       memory: Of the workspace.
@@ -116,21 +116,29 @@ def explain(memory: Memory, run_id: str, earlier: list[str]) -> dict[str, dict[s
       earlier: Runs before it, newest first.
 
     Returns:
-      Component to `cache` (`hit`, `miss` or empty) and `why`.
+      Component to `inputs` (key and component that made it), `cache` (`hit` or `miss`) and `why`.
     """
     mine = memory.executions(run_id)
+    makers = {made: name for name, execution in mine.items() for made in execution.outputs}
     others = [(other, memory.executions(other)) for other in earlier[:20]]
-    answer = {}
+    answer: dict[str, dict[str, Any]] = {}
     for name, execution in mine.items():
-        if execution.state == "cached":
-            source = _made_by(name, execution, others)
-            where = f" as in run {source}" if source else " as in an earlier run"
-            answer[name] = {"cache": "hit", "why": f"same inputs, settings and code{where}"}
-        elif name == "Pusher":
-            answer[name] = {"cache": "miss", "why": _ALWAYS}
-        else:
-            answer[name] = {"cache": "miss", "why": _why_not(name, execution, others)}
+        inputs = [
+            (key, next((makers[i] for i in ids if i in makers), ""))
+            for key, ids in sorted(execution.inputs.items())
+        ]
+        answer[name] = {"inputs": inputs, **_cached(name, execution, others)}
     return answer
+
+
+def _cached(name: str, execution: Execution, others: list[tuple[str, Any]]) -> dict[str, str]:
+    if execution.state == "cached":
+        source = _made_by(name, execution, others)
+        where = f" as in run {source}" if source else " as in an earlier run"
+        return {"cache": "hit", "why": f"same inputs, settings and code{where}"}
+    if name == "Pusher":
+        return {"cache": "miss", "why": _ALWAYS}
+    return {"cache": "miss", "why": _why_not(name, execution, others)}
 
 
 def _made_by(name: str, execution: Execution, others: list[tuple[str, Any]]) -> str:

@@ -95,7 +95,8 @@ def automation_state(center: Center, part: type) -> Any:
     if found and found["events"]:
         newest = found["events"][0]
         when = relative(epoch(newest["seen"]) or time.time())
-        return part("Automation", "good", f"last event {when}", str(newest["state"]), "/automation")
+        detail = "; ".join(text for text, _ in newest["led_to"][:2]) or str(newest["state"])
+        return part("Automation", "good", f"last event {when}", detail, "/automation")
     return part(
         "Automation", "none", "no event yet", "Nothing starts runs by itself.", "/automation"
     )

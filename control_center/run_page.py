@@ -40,7 +40,7 @@ NAMES = {
     "log": "Log",
 }
 _KEPT = 60
-_reasons: dict[tuple[str, float], dict[str, dict[str, str]]] = {}
+_reasons: dict[tuple[str, float], dict[str, dict[str, Any]]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def overview(center: Center, row: Row) -> dict[str, Any]:
             "seconds": c.seconds,
             "memory": held.get(c.name),
             "outputs": sorted(c.outputs),
-            **why.get(c.name, {"cache": "", "why": ""}),
+            **why.get(c.name, {"inputs": [], "cache": "", "why": ""}),
         }
         for c in inputs.run.components.values()
     ]
@@ -137,8 +137,8 @@ def overview(center: Center, row: Row) -> dict[str, Any]:
     }
 
 
-def _why(center: Center, row: Row, earlier: list[str]) -> dict[str, dict[str, str]]:
-    """The cache's reasons; of a run that ended they do not change, and take a while to read."""
+def _why(center: Center, row: Row, earlier: list[str]) -> dict[str, dict[str, Any]]:
+    """Inputs and the cache's reasons: slow to read, and unchanged once the run ended."""
     folder = center.workspace.run(row.id)
     key = (str(folder.path), folder.result.stat().st_mtime if folder.result.exists() else 0.0)
     if key not in _reasons or not key[1]:

@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from markupsafe import Markup
 
-from control_center import distributions
+from control_center import distributions, window_charts
 from control_center.center import Center
 from models.errors import ConfigError
 from monitoring.alerts.incidents import Incidents
@@ -22,7 +21,6 @@ from monitoring.measure import LABEL, PREDICTION, WINDOW
 from monitoring.store import Store
 from monitoring.store.incidents import Incident
 from monitoring.store.windows import FindingRow, MeasureRow, Window
-from pipeline.report import charts, words
 
 MOST_WINDOWS = 120
 #: As in `pipeline/monitoring_run.py`, which imports what measures; looking does not need that.
@@ -31,7 +29,6 @@ _COLUMNS = (
     "window_id", "feature", "statistic", "family", "against", "value", "low", "high", "n", "words",
     "unreliable",
 )  # fmt: skip
-_DISTANCES = ("psi", "ks", "jsd")
 _MOST_DRAWN = 12
 _stores: dict[str, Store] = {}
 _drawn: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -39,7 +36,11 @@ _lock = threading.Lock()
 
 
 def store_of(center: Center) -> Store | None:
-    """The monitor's store; None while nothing has been looked at."""
+    """The monitor's store; None while nothing has been looked at.
+
+    Raises:
+      ConfigError: UNREADABLE_STORE.
+    """
     if center.problem:
         return None
     default = f"sqlite:///{center.root.resolve() / STORE_FILE}"
@@ -48,7 +49,15 @@ def store_of(center: Center) -> Store | None:
         return None
     with _lock:
         if url not in _stores:
-            _stores[url] = Store(url)
+            try:
+                _stores[url] = Store(url)
+            except sa.exc.SQLAlchemyError as error:  # its text may hold the address, and a password
+                cause = getattr(error, "orig", None) or type(error).__name__
+                raise ConfigError(
+                    "UNREADABLE_STORE",
+                    f"The monitor's store cannot be read: {cause}.",
+                    next="See `monitoring.store` in the config, and what became of that file.",
+                ) from None
         return _stores[url]
 
 
@@ -216,15 +225,17 @@ def _draw(
         "findings": said,
         "count": sum(len(f) for f in said.values()),
         "newest": newest,
-        "performance": _performance(rows, place, newest["id"]),
-        "drift": _drift(psi, place, features, said, newest["id"]),
+        "performance": window_charts.performance(rows, place, newest["id"]),
+        "drift": window_charts.drift(psi, place, features, said, newest["id"]),
         "features": features,
         "chosen": chosen,
         "shown": shown,
-        "series": _series(rows, place, chosen) if chosen else Markup(""),
+        "series": window_charts.distances(rows, place, chosen) if chosen else None,
         "distributions": distributions.of_window(center, chosen, shown) if chosen else None,
-        "prediction": _lines(rows, place, PREDICTION, _DISTANCES, "prediction drift", "distance"),
-        "latency": _lines(
+        "prediction": window_charts.lines(
+            rows, place, PREDICTION, window_charts.DISTANCES, "prediction drift", "distance"
+        ),
+        "latency": window_charts.lines(
             rows,
             place,
             WINDOW,
@@ -232,19 +243,7 @@ def _draw(
             "latency",
             "ms",
         ),
-        "volume": charts.line_chart(
-            [
-                charts.Series(
-                    "rows",
-                    [(i, w["rows"]) for i, w in enumerate(found)],
-                    "shipped",
-                    marks=[(i, w["rows"], _tip(w)) for i, w in enumerate(found)],
-                )
-            ],
-            "rows per window",
-            "window",
-            "rows",
-        ),
+        "volume": window_charts.volume(found),
         "words": _distinct(
             r["words"]
             for r in rows
@@ -258,127 +257,6 @@ def _draw(
 
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(text for text in texts if text))
-
-
-def _tip(window: dict[str, Any]) -> str:
-    return f"{window['start'][:16]}: {window['rows']:,} rows"
-
-
-def _performance(rows: list[dict[str, Any]], place: dict[str, int], newest: str) -> dict[str, Any]:
-    """Realised and estimated, in one plot; with their bands in the table."""
-    names = {r["statistic"] for r in rows if r["family"] in ("performance", "estimate")}
-    metric = next(
-        (m for m in ("auc", "accuracy", "r2", "rmse") if m in names or f"estimated_{m}" in names),
-        None,
-    )
-    if metric is None:
-        return {}
-    lines = []
-    for statistic, kind, shape in (
-        (metric, "shipped", "circle"),
-        (f"estimated_{metric}", "teacher", "square"),
-    ):
-        points = [
-            (place[r["window_id"]], r["value"], r)
-            for r in rows
-            if r["statistic"] == statistic
-            and r["feature"] == PREDICTION
-            and r["value"] is not None
-            and r["family"] in ("performance", "estimate")
-        ]
-        points.sort(key=lambda p: p[0])
-        if points:
-            lines.append(
-                charts.Series(
-                    statistic,
-                    [(x, y) for x, y, _ in points],
-                    kind,
-                    shape,
-                    [(x, y, r["words"]) for x, y, r in points],
-                )
-            )
-    return {
-        "metric": metric,
-        "picture": charts.line_chart(
-            lines,
-            f"{metric} by window: realised and estimated",
-            "window",
-            words.metric_name(metric),
-        ),
-        "now": [
-            r
-            for r in rows
-            if r["window_id"] == newest
-            and (r["statistic"] in (metric, f"estimated_{metric}") or r["feature"] == LABEL)
-        ],
-    }
-
-
-def _drift(
-    rows: list[dict[str, Any]],
-    place: dict[str, int],
-    features: list[str],
-    said: dict[str, list[dict[str, Any]]],
-    newest: str,
-) -> list[dict[str, Any]]:
-    """One row per feature: PSI against training through time, and what was found last."""
-    series: dict[str, dict[int, float]] = {}
-    for r in rows:
-        if r["value"] is not None:
-            series.setdefault(r["feature"], {})[place[r["window_id"]]] = r["value"]
-    table = []
-    for name in features:
-        values = series.get(name, {})
-        found = [f for f in said.get(newest, []) if f["feature"] == name]
-        points = [values.get(i, 0.0) for i in range(place[newest] + 1)][-40:]
-        table.append(
-            {
-                "name": name,
-                "value": values.get(place[newest]),
-                "picture": charts.columns(points, [], f"PSI of {name} by window", gap=1),
-                "finding": found[0] if found else None,
-            }
-        )
-    return sorted(table, key=lambda r: (r["finding"] is None, -(r["value"] or 0.0)))
-
-
-def _series(rows: list[dict[str, Any]], place: dict[str, int], feature: str) -> Markup:
-    return _lines(rows, place, feature, _DISTANCES, feature, "distance", against="training")
-
-
-def _lines(
-    rows: list[dict[str, Any]],
-    place: dict[str, int],
-    feature: str,
-    statistics: tuple[str, ...],
-    label: str,
-    axis: str,
-    against: str | None = None,
-) -> Markup:
-    kinds = ("shipped", "teacher", "champion")
-    lines = []
-    for statistic, kind in zip(statistics, kinds, strict=False):
-        points = sorted(
-            (place[r["window_id"]], r["value"], r["words"])
-            for r in rows
-            if r["feature"] == feature
-            and r["statistic"] == statistic
-            and r["value"] is not None
-            and (against is None or r["against"] == against)
-            and (r["against"] in ("training", "none"))
-        )
-        if points:
-            lines.append(
-                charts.Series(
-                    statistic,
-                    [(x, y) for x, y, _ in points],
-                    kind,
-                    marks=[(x, y, f"{statistic}: {text}") for x, y, text in points],
-                )
-            )
-    if not lines:
-        return Markup("")
-    return charts.line_chart(lines, f"{label} by window", "window", axis)
 
 
 def _has_log(center: Center) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pydantic
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -24,7 +24,10 @@ _STATUS = {
     "NOTHING_DEPLOYED": 404,
     "NO_STORE": 404,
     "NO_CONFIG": 409,
+    "UNREADABLE_STORE": 409,
     "NO_RUNS": 404,
+    "NOT_FOUND": 404,
+    "INTERNAL": 500,
     "TOO_LARGE": 413,
     "UNKNOWN_FEATURE": 422,
     "NOT_A_NUMBER": 422,
@@ -99,7 +102,9 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, error: HTTPException) -> JSONResponse:
+    def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and _wants_page(request):
+            return _page(request, "NOT_FOUND", "There is no such page.", "The menu has them all.")
         code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "TOO_LARGE"}
         return JSONResponse(
             body(code.get(error.status_code, "REFUSED"), str(error.detail)),
@@ -108,12 +113,20 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(
-            body(
-                "INTERNAL",
-                "The control center made a mistake; its log has the story.",
-                "Please report it.",
-            ),
-            500,
-        )
+    def unexpected(request: Request, error: Exception) -> Response:
+        said = "The control center made a mistake; its log has the story.", "Please report it."
+        if _wants_page(request):
+            return _page(request, "INTERNAL", *said)
+        return JSONResponse(body("INTERNAL", *said), 500)
+
+
+def _wants_page(request: Request) -> bool:
+    """Whether a person looks at the answer, not a program."""
+    page = not request.url.path.startswith(("/api/", "/static/", "/assets/"))
+    return page and "text/html" in request.headers.get("accept", "")
+
+
+def _page(request: Request, code: str, message: str, next: str) -> Response:
+    from control_center import pages  # which needs this module
+
+    return pages.problem(request, ConfigError(code, message, next=next))

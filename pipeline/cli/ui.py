@@ -30,8 +30,9 @@ def ui(
 ) -> None:
     """Open the control center: run, see and decide everything in a browser.
 
-    Listens on this machine only. Any other address needs `control_center.users`, or a token in
-    FLYWHEEL_UI_TOKEN. Runs that are started from it go on when it ends.
+    Listens on this machine only. Any other address needs `control_center.users`,
+    `control_center.oidc`, or a token in FLYWHEEL_UI_TOKEN. Runs that are started from it go on
+    when it ends.
     """
     from pipeline.cli.output import out
 

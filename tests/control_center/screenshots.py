@@ -34,6 +34,9 @@ KEPT = {
     "compare": ("/compare?run={first}&run={run}", "wide", "light"),
     "phone": ("/", "phone", "dark"),
 }
+_SCROLLED = "id => document.getElementById(id).scrollIntoView({behavior: 'instant'})"
+#: A picture may be taken before what was scrolled is drawn.
+_DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 def main() -> None:
@@ -64,7 +67,11 @@ def take(folder: pathlib.Path, target: pathlib.Path) -> None:
             watched = Watched(browser)
             for name, (path, size, scheme) in KEPT.items():
                 page = watched.window(size, scheme)
+                path, _, place = path.partition("#")
                 page.goto(server.url + path.format(run=runs[0], first=runs[-1]))
+                if place:  # as the browser would go there, but once everything has its size
+                    page.evaluate(_SCROLLED, place)
+                page.evaluate(_DRAWN)
                 if path == "/run":
                     page.locator("#forecast tr.hit, #forecast tr.miss").first.wait_for()
                 _keep(page.screenshot(), target / f"{name}.png")

@@ -9,6 +9,8 @@ import sys
 import time
 
 import pytest
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from control_center import look, reuse
 from control_center.comparison import difference, standard_error
@@ -182,6 +184,26 @@ def test_compare(folder):
     assert client.get("/api/compare", params={"run": [RUN_ID, "nope"]}).status_code == 404
 
 
+def test_components_say_what_they_read(folder):
+    made = workspaces.add_run(folder)
+    connection = mlmd.ConnectionConfig()
+    connection.sqlite.filename_uri = str(folder / ".flywheel/metadata.sqlite")
+    store = metadata_store.MetadataStore(connection)
+    context = store.get_context_by_type_and_name("pipeline_run", made.folder.id)
+    executions = store.get_executions_by_context(context.id)
+    examples, reader = (
+        next(e.id for e in executions if e.type.rsplit(".", 1)[-1] == name)
+        for name in ("ExampleGen", "StatisticsGen")
+    )
+    written = store.get_events_by_execution_ids([examples])[0].artifact_id
+    read = mlmd.Event(type=mlmd.Event.INPUT, execution_id=reader, artifact_id=written)
+    read.path.steps.add().key = "examples"
+    store.put_events([read])
+    page = Asked(folder).client().get(f"/runs/{RUN_ID}").text
+    link = f'<a href="/runs/{RUN_ID}/files#ExampleGen" title="made by ExampleGen">examples</a>'
+    assert link in page
+
+
 def test_attempts_are_a_chain(folder):
     made = workspaces.add_run(folder, "failed")
     later = made.workspace.run("20260302-123005-ab12")
@@ -259,3 +281,27 @@ def test_the_store_is_the_monitors():
     from pipeline import monitoring_run
 
     assert watching.STORE_FILE == monitoring_run.STORE_FILE
+
+
+def test_what_is_not_there_is_said_on_a_page(asked):
+    """A person who mistyped an address sees a page; a program sees the API's form."""
+    client = asked.client()
+    page = client.get("/nowhere", headers={"accept": "text/html"})
+    assert page.status_code == 404 and "There is no such page" in page.text
+    assert "<nav" in page.text
+    answer = client.get("/api/nowhere", headers={"accept": "text/html"})
+    assert answer.json()["error"]["code"] == "NOT_FOUND"
+
+
+def test_a_mistake_of_ours_is_said_on_a_page(asked, monkeypatch):
+    from control_center import trail
+
+    def broken(*_):
+        raise ZeroDivisionError("a secret of the inside")
+
+    monkeypatch.setattr(trail, "trail", broken)
+    client = asked.client(errors=False)
+    page = client.get("/why", headers={"accept": "text/html"})
+    assert page.status_code == 500 and "made a mistake" in page.text
+    assert "secret of the inside" not in page.text
+    assert client.get("/why").json()["error"]["code"] == "INTERNAL"

@@ -11,7 +11,7 @@ import yaml
 
 from cloud_functions import brakes, claims, dead_letter
 from cloud_functions.ledger import open_ledger, utc_now
-from control_center import trail, watching
+from control_center import trail, versions, watching
 from control_center.automating import led_to
 from monitoring.store.windows import MeasureRow, Window
 from tests.control_center import workspaces
@@ -84,12 +84,29 @@ def test_a_run_asked_for_later_is_not_of_an_earlier_version(lived):
     assert titles.count("Retrain") == 1 and titles.count("Asked for") == 1
 
 
+def test_models_say_by_whom_and_from_which_data(lived, folder):
+    page = lived.client().get("/models").text
+    assert page.count("automation (alert)") == 2, "of the version, and of the pointer's move"
+    assert f'<a href="/runs/{RUN_ID}/data"' in page and "iris.csv</a>" in page
+    workspaces.add_run(folder)
+    name = workspaces.deploy(folder, RUN_ID)
+    asked = Asked(folder)
+    assert [move["who"] for move in versions.moves(asked.center)] == ["command line"]
+    client = asked.client()
+    assert client.post(f"/api/models/{name}/deploy").json()["check"]["requests"] == 2
+    me = client.get("/api/me").json()["user"]
+    assert [move["who"] for move in versions.moves(asked.center)] == [me, "command line"]
+
+
 def test_home_tells_the_measured_window(lived):
     parts = {p["name"]: p for p in lived.client().get("/api/overview").json()["parts"]}
     assert parts["Monitoring"]["headline"] == "1 drifted"
     assert parts["Serving"]["headline"] == "p99 4.0 ms"
     page = lived.client().get("/monitoring").text
     assert f"{FEATURE}: median 3 → 4" in page and "1 window" in page
+    assert re.search(r"</svg> PSI</li>", page) and re.search(r"</svg> p99</li>", page), "legends"
+    assert "realised, as labels came" in page and "estimated without labels" in page
+    assert "Prediction drift" in page
 
 
 def test_what_is_measured_again_is_drawn_again(lived):

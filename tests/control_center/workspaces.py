@@ -107,6 +107,8 @@ def watch(folder: pathlib.Path, version: str, feature: str, text: str) -> None:
             for name, statistic, family, against, value in (
                 (feature, "psi", "distance", "training", psi),
                 ("(prediction)", "auc", "performance", "training", 0.9 - psi),
+                ("(prediction)", "estimated_auc", "estimate", "training", 0.88),
+                ("(prediction)", "psi", "distance", "training", 0.05),
                 ("(window)", "latency_p99_ms", "quality", "none", 4.0),
             ):
                 session.add(

@@ -11,7 +11,9 @@ trains on flights of January to March less held-out days and tells, month by mon
 performance thresholds say when labels arrive. --speed compares one reference with one window of
 327k rows × 16 columns.
 
-Writes benchmarks/results/monitoring_<part>.json. Peers run in environments of their own.
+Writes benchmarks/results/monitoring_<part>.json, and what the tables of the pages need into
+docs/measured/monitoring.json (`python -m benchmarks.monitoring_tables`). Peers run in
+environments of their own.
 """
 
 from __future__ import annotations
@@ -25,17 +27,21 @@ import numpy as np
 
 from benchmarks import monitoring_data as data
 from benchmarks import monitoring_peers
+from benchmarks import monitoring_tables as tables
 
 SIZES = (1000, 5000, 20_000)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def save(part: str, content: dict) -> None:
-    """Writes the JSON of a part."""
+    """Writes the JSON of a part, and what the pages' tables are made from."""
     from models.benchmark.machine import stamp
 
+    content = {"machine": stamp().to_dict(), **content}
     target = ROOT / "benchmarks" / "results" / f"monitoring_{part}.json"
-    target.write_text(json.dumps({"machine": stamp().to_dict(), **content}, indent=1))
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(content, indent=1))
+    tables.keep(part, tables.reduced(part, content))
     print(f"\nwritten to {target.relative_to(ROOT)}")
 
 

@@ -30,7 +30,7 @@ from monitoring.decisions.blocks import Levels
 PSI, COLUMN, HALF = "PSI > 0.1", "Evidently, a column", "Evidently, half of the columns"
 TFDV = {"TFDV, 0.01": 0.01, "TFDV, 0.3": 0.3}
 #: TFDV sees so many windows of so many splits.
-TFDV_SPLITS, TFDV_WINDOWS = 1, 25
+TFDV_SPLITS, TFDV_WINDOWS = 4, 25
 
 
 class Counts:

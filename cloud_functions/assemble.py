@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from cloud_functions.local import check_name
 from cloud_functions.settings import Settings
 from cloud_functions.settings_file import FILE
-from models.errors import FlywheelError
+from models.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = ("cloud_functions", "models", "monitoring")
@@ -84,12 +84,15 @@ def build(name: str, settings: Settings, target: pathlib.Path) -> list[pathlib.P
       The files, relative to it.
 
     Raises:
-      ConfigError: UNKNOWN_FUNCTION.
-      FlywheelError: NOT_A_BUILD when the target holds something else.
+      ConfigError: UNKNOWN_FUNCTION; NOT_A_BUILD when the target is or holds something else.
     """
     needed = modules(name)
+    if target.exists() and not target.is_dir():
+        raise ConfigError(
+            "NOT_A_BUILD", f"`{target}` is a file.", next="Name a folder with `--output`."
+        )
     if target.exists() and any(target.iterdir()) and not (target / FILE).is_file():
-        raise FlywheelError(
+        raise ConfigError(
             "NOT_A_BUILD",
             f"`{target}` holds files that are not an earlier build.",
             next="Name another folder with `--output`.",

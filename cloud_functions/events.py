@@ -194,6 +194,13 @@ class Payload(pydantic.BaseModel):
         raise Malformed("WRONG_VALUE", f"`{where}`: {problem['msg']}.")
 
 
+def _no_boolean(value: Any) -> Any:
+    """What pydantic takes for 0 and 1."""
+    if isinstance(value, bool):
+        raise ValueError("a truth value is no number")
+    return value
+
+
 class StoredObject(Payload):
     """A finished object: `google.events.cloud.storage.v1.StorageObjectData`.
 
@@ -204,7 +211,7 @@ class StoredObject(Payload):
 
     bucket: _SHORT
     name: _SHORT
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0), pydantic.BeforeValidator(_no_boolean)]
     generation: int | str = 0
     metageneration: int | str = 0
     updated: pydantic.AwareDatetime | None = None

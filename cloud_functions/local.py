@@ -149,6 +149,9 @@ class Stack:
       folder: Takes the functions' settings and logs.
       names: Which functions.
       ports: Of functions that need a certain one.
+
+    Raises:
+      ConfigError: NO_INBOX.
     """
 
     def __init__(
@@ -186,7 +189,7 @@ class Stack:
         self._helpers: list[Watcher | Clock] = []
         inbox = automation.inbox
         if inbox and "on_new_data" in self.functions:
-            pathlib.Path(inbox).mkdir(parents=True, exist_ok=True)
+            _make_inbox(pathlib.Path(inbox))
             url, hours = self.functions["on_new_data"].url, automation.max_age_hours
             watcher = Watcher(pathlib.Path(inbox), url, self.bus, max_age_hours=hours)
             self._helpers.append(watcher)
@@ -225,6 +228,17 @@ class Stack:
             self.bus.stop()
             for function in self.functions.values():
                 function.stop()
+
+
+def _make_inbox(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            "NO_INBOX",
+            f"`{folder}` cannot be watched for new data: {error.strerror}.",
+            next="Name a folder: `automation.inbox` in flywheel.yaml, or `--inbox`.",
+        ) from None
 
 
 def check_port(port: int, host: str = "127.0.0.1") -> None:

@@ -10,7 +10,9 @@ from cloud_functions.brakes import Asker, Decision, Override
 from cloud_functions.endpoint import Later
 from cloud_functions.ledger import Ledger, utc_now
 from cloud_functions.settings import Settings
-from cloud_functions.submit import Job, submitter
+from cloud_functions.submit import Job, Submitter, submitter
+
+_LOOKED_AT = 10
 
 
 def start(
@@ -30,12 +32,8 @@ def start(
     """
     backend = submitter(settings)
     decision = _ask(settings, ledger, job, asker, override)
-    if decision.code == "IN_FLIGHT":
-        # It may have ended without a word reaching us.
-        ended = backend.ended(decision.in_flight)
-        if ended is not None:
-            brakes.finish(ledger, job.model, decision.in_flight, ended, utc_now())
-            decision = _ask(settings, ledger, job, asker, override)
+    if decision.code == "IN_FLIGHT" and _ended(backend, ledger, job.model, decision.in_flight):
+        decision = _ask(settings, ledger, job, asker, override)
     if decision.state == "refused":
         if asker == "data":
             raise Later(decision.retry_seconds, decision.message)
@@ -49,6 +47,28 @@ def start(
             brakes.finish(ledger, job.model, job.id, "not_started", utc_now())
         raise
     return {"state": "started", "job": job.id, "where": where}
+
+
+def settle(settings: Settings, ledger: Ledger) -> None:
+    """Notes how the last runs ended, where no word of it reached us.
+
+    Raises:
+      OSError, httpx.HTTPError: the backend cannot be asked.
+    """
+    found = brakes.status(ledger, settings.name)
+    known = {end["job"] for end in found["ended"]}
+    backend = submitter(settings)
+    for start in found["starts"][-_LOOKED_AT:]:
+        if start["job"] not in known:
+            _ended(backend, ledger, settings.name, start["job"])
+
+
+def _ended(backend: Submitter, ledger: Ledger, model: str, job: str) -> bool:
+    state = backend.ended(job)
+    if state is None:
+        return False
+    brakes.finish(ledger, model, job, state, utc_now())
+    return True
 
 
 def _ask(

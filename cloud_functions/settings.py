@@ -7,6 +7,7 @@ variable or the file that holds them.
 
 from __future__ import annotations
 
+import pydantic
 from pydantic import Field
 
 from cloud_functions import settings_file
@@ -44,4 +45,13 @@ def load() -> Settings:
     Raises:
       ConfigError: NO_SETTINGS, WRONG_VALUE.
     """
-    return settings_file.load(Settings).at(settings_file.places())
+    return settings_file.load(_parse).at(settings_file.places())
+
+
+def _parse(content: bytes) -> Settings:
+    try:
+        return Settings.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        problems = error.errors(include_url=False)
+        said = (f"`{'.'.join(map(str, p['loc']))}`: {p['msg']}" for p in problems)
+        raise ValueError("; ".join(said)) from None

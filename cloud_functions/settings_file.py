@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TypeVar
-
-import pydantic
 
 from models.errors import ConfigError
 
@@ -21,7 +20,7 @@ PLACES = {
     "FLYWHEEL_LEDGER": "ledger",
     "FLYWHEEL_INBOX": "inbox",
 }
-M = TypeVar("M", bound=pydantic.BaseModel)
+T = TypeVar("T")
 
 
 def places() -> dict[str, str]:
@@ -29,8 +28,11 @@ def places() -> dict[str, str]:
     return {key: os.environ[name] for name, key in PLACES.items() if os.environ.get(name)}
 
 
-def load(model: type[M]) -> M:
+def load(parse: Callable[[bytes], T]) -> T:
     """The file as it is now; read again when it changed.
+
+    Args:
+      parse: Makes settings of its content; a ValueError of it says what is wrong there.
 
     Raises:
       ConfigError: NO_SETTINGS, WRONG_VALUE.
@@ -45,19 +47,16 @@ def load(model: type[M]) -> M:
             next="`flywheel functions build` writes it beside main.py; another place goes into "
             f"the environment variable {ENVIRONMENT}.",
         ) from None
-    return _read(model, path, changed)
+    return _read(parse, path, changed)
 
 
 @functools.lru_cache(1)
-def _read(model: type[M], path: pathlib.Path, changed: int) -> M:
+def _read(parse: Callable[[bytes], T], path: pathlib.Path, changed: int) -> T:
     try:
-        return model.model_validate_json(path.read_bytes())
-    except pydantic.ValidationError as error:
-        problems = "; ".join(
-            f"`{'.'.join(map(str, p['loc']))}`: {p['msg']}" for p in error.errors(include_url=False)
-        )
+        return parse(path.read_bytes())
+    except ValueError as error:
         raise ConfigError(
             "WRONG_VALUE",
-            f"`{path}` cannot be used: {problems}.",
+            f"`{path}` cannot be used: {error}.",
             next="Write it again with `flywheel functions build`.",
         ) from None

@@ -21,13 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from monitoring.summaries import Binned, Categories, edges_from_values
+from monitoring.summaries import MOST_VALUES, Binned, Categories, edges_from_values
 
 FINE = 20
 _SKETCH_K = 200
 _FREQUENT_LG_K = 8
-#: Values listed one by one; a reference with more has the rest as one.
-MOST_VALUES = 5000
 
 
 @dataclasses.dataclass(frozen=True)

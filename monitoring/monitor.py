@@ -152,6 +152,8 @@ class Monitor:
                     continue
                 self._progress(f"measuring {window.id}")
                 done.append(self._measure(window, everything[:place], labels))
+                # It is history for those that follow, also within one look.
+                everything[place] = done[-1].window
             return Look(read, new_labels, done, self.windows.all())
 
     def subject(self, version: str) -> Subject | None:

@@ -22,6 +22,8 @@ from monitoring.decisions.learn import learn
 from monitoring.decisions.options import ThresholdOptions
 
 Columns = dict[str, Levels]
+#: Rows per window, where nobody says otherwise.
+SIZES = (1000, 5000, 20_000)
 _LONGEST_DELAY = 20
 
 
@@ -187,7 +189,7 @@ def replay(
     options: ThresholdOptions,
     *,
     times: np.ndarray | None = None,
-    sizes: Sequence[int] = (1000, 5000, 20_000),
+    sizes: Sequence[int] = SIZES,
     windows: int = 1000,
     splits: int = 20,
     faults: Sequence[Fault] = (),

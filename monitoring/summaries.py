@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 BINS = 10
+#: Values listed one by one; a reference with more has the rest as one.
+MOST_VALUES = 5000
 QUANTILES = 1  # tensorflow_metadata's Histogram.QUANTILES
 LARGEST = 1e300  # stands for infinity, so that differences stay finite
 

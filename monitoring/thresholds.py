@@ -33,7 +33,7 @@ _IMPORTANCE_ROWS = 2000
 #: Rows of a window that nothing is known about, for the smallest change that it shows.
 _USUAL_ROWS = 1000
 #: Rises when thresholds are learnt in another way, so that kept ones are learnt anew.
-_METHOD = 2
+_METHOD = 3
 #: Fewer labelled rows say too little about what is usual.
 _LEAST_HELD_OUT = 200
 

@@ -28,7 +28,7 @@ from cloud_functions.events import RunFinished
 from cloud_functions.ledger import Ledger
 from cloud_functions.local import Stack
 from cloud_functions.predict.client import Client
-from models.errors import FlywheelError
+from models.errors import ConfigError, FlywheelError
 from models.registry import Registry
 from models.spec import ModelSpec, NumericFeature
 from pipeline.demos import DEMOS
@@ -98,12 +98,12 @@ def prepare(folder: pathlib.Path) -> pathlib.Path:
       The config file.
 
     Raises:
-      FlywheelError: NOT_EMPTY, and what `flywheel init` raises.
+      ConfigError: NOT_EMPTY, and what `flywheel init` raises.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise FlywheelError(
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
             "NOT_EMPTY",
-            f"`{folder}` is not empty.",
+            f"`{folder}` is not an empty folder.",
             next="Name another folder with `--folder`, or delete it.",
         )
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from models.errors import ConfigError
 from models.predictor import Predictor
 from models.registry import Registry
 from models.spec import ModelSpec
-from monitoring import report, telling
+from monitoring import report, telling, windows
 from monitoring.alerts import picture
 from monitoring.alerts.incidents import Incidents
 from monitoring.decisions.finding import Finding
@@ -269,16 +269,40 @@ def replay(settings: Config, path: str, *, as_json: bool = False) -> dict[str, A
     faults = [player.scaled(f.name) for f in spec.numeric[:2]]
     faults += [player.new_category(f.name) for f in spec.categorical[:1]]
     faults += [player.missing(f.name) for f in spec.numeric[:1]]
+    total = sum(len(x) for x in parts[next(iter(kinds))])
+    own = _window_rows(settings, total, times)
+    sizes = {size for size in player.SIZES if size <= total // 2}
+    note: tuple[str, ...] = ()
+    if own is not None and own >= settings.monitoring.min_rows:
+        sizes.add(min(own, total))
+    elif own is not None:
+        note = (
+            f"A window of this config would hold some {own:,} of these rows, and fewer than "
+            f"{settings.monitoring.min_rows} (`monitoring.min_rows`) are not judged: lengthen "
+            "`monitoring.window`, or expect more rows than these.",
+        )
     result = player.replay(
         table, kinds, settings.monitoring.thresholds, times=times, faults=faults,
-        windows=400, splits=10, fault_windows=50,
+        sizes=sorted(sizes or {total // 2}), windows=400, splits=10, fault_windows=50,
     )  # fmt: skip
+    result = dataclasses.replace(result, notes=(*result.notes, *note))
     if not as_json:
         from pipeline.cli.output import out
 
         for line in result.lines():
             out.print(line, markup=False)
     return result.to_dict()
+
+
+def _window_rows(settings: Config, total: int, times: Any) -> int | None:
+    """Rows that a window of the config holds, were they to come as these did; None: not known."""
+    window = settings.monitoring.window
+    if window.by == "count":
+        return window.rows
+    if window.by == "batch" or times is None:
+        return None
+    days = max(len(set(times.astype("datetime64[D]").tolist())), 1)
+    return round(total / days * windows.seconds(window.length) / 86_400)
 
 
 def _is_log(path: str) -> bool:

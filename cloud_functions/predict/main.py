@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+# LiteRT does the arithmetic: numpy's own threads would be started before the server forks, and
+# serve nobody.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Arrow's own allocator keeps what a log file took; the process needs it until the next one only.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
 import flask
 import functions_framework
 

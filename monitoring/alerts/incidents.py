@@ -234,7 +234,8 @@ def message_of(incident: Incident, draw: Draw | None = None) -> Message:
     facts = {
         "incident": f"{incident.id} ({incident.key})",
         "state": incident.state,
-        "since": f"{incident.opened_at:%Y-%m-%d %H:%M} UTC, {incident.windows} windows",
+        "since": f"{incident.opened_at:%Y-%m-%d %H:%M} UTC, {incident.windows} "
+        f"window{'' if incident.windows == 1 else 's'}",
         "window": incident.last_window,
     }
     if findings:

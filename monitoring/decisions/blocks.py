@@ -17,7 +17,6 @@ from monitoring import summaries
 
 #: A number that is zero in more rows than this is watched by its non-zero rows.
 MOSTLY_ZERO = 0.5
-MOST_VALUES = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +67,7 @@ class Column:
       edges: Numeric: bin edges, see `summaries.Binned`.
       values: Categorical: the values of the reference, commonest first; others share a cell.
       mostly_zero: Whether non-zero rows are watched apart.
+      complete: Categorical: whether `values` are all that the reference has.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Column:
     edges: tuple[float, ...] = ()
     values: tuple[str, ...] = ()
     mostly_zero: bool = False
+    complete: bool = True
 
     @property
     def cells(self) -> int:
@@ -133,8 +134,9 @@ def column_of(
         levels = levels or Levels.of(values, kind)
         names, counts = levels.values.tolist(), levels.counts()
         order = np.argsort(-counts, kind="stable")
-        kept = [names[i] for i in order if names[i] != "" and counts[i]][:MOST_VALUES]
-        return Column(name, "categorical", values=tuple(kept))
+        kept = [names[i] for i in order if names[i] != "" and counts[i]]
+        most = summaries.MOST_VALUES
+        return Column(name, "categorical", values=tuple(kept[:most]), complete=len(kept) <= most)
     numbers = np.asarray(levels.to_numpy() if levels else values, np.float64)
     numbers = numbers[np.isfinite(numbers)]
     zero = len(numbers) > 0 and float(np.mean(numbers == 0)) > MOSTLY_ZERO

@@ -254,7 +254,8 @@ def changes_of(
             zeros = np.broadcast_to(before, now.shape), now
         found = many.changes(column, np.broadcast_to(rest, windows.shape), windows, zeros)
         for statistic, values in found.items():
-            changes[:, place[name, statistic]] = np.nan_to_num(values)
+            if (name, statistic) in place:
+                changes[:, place[name, statistic]] = np.nan_to_num(values)
     return changes, int(np.median(draws @ reference.block_rows))
 
 

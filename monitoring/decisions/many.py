@@ -27,7 +27,7 @@ def changes(
 
     Returns:
       Statistic to its value (PSI, KS) or to its distance from the reference's own value (shares,
-      means), shape [windows]; NaN where it is not defined.
+      means), shape [windows]; NaN where it is not defined. Of new values only more of them.
     """
     n, m = (np.maximum(x.sum(axis=1), 1.0) for x in (windows, reference))
     missing = np.abs(windows[:, -1] / n - reference[:, -1] / m)
@@ -38,7 +38,7 @@ def changes(
     if column.kind == "categorical":
         new = np.where(reference[:, :-1] == 0, windows[:, :-1], 0.0).sum(axis=1) / n
         once = (reference[:, :-1] == 1).sum(axis=1) / m
-        return {**found, "new_category_rate": np.abs(new - once)}
+        return {**found, "new_category_rate": np.maximum(new - once, 0.0)}
     found["ks"] = ks(reference[:, :-1], windows[:, :-1])
     if column.mostly_zero and nonzero is not None:
         before, now = nonzero

@@ -14,7 +14,8 @@ from monitoring.decisions import laws
 from monitoring.decisions.blocks import Blocks, Column
 from monitoring.measure import LABEL, PREDICTION, Measure
 
-#: Statistics whose distance from the reference's own value is judged, not their size.
+#: Statistics whose distance from the reference's own value is judged, not their size; of
+#: `new_category_rate` only what is above it, as nobody minds values that did not come.
 RATES = (
     "missing_rate",
     "new_category_rate",
@@ -30,6 +31,9 @@ def tests(column: Column) -> tuple[str, ...]:
     """The statistics that decide about a feature."""
     if is_binary_outcome(column):
         return ("label_rate", "missing_rate")
+    if not column.complete:
+        # Its list is of the values that chance made common: in any other rows they are rarer.
+        return ("missing_rate",)
     if column.kind == "categorical":
         return ("psi", "missing_rate", "new_category_rate")
     zero = ("nonzero_rate", "nonzero_mean") if column.mostly_zero else ()
@@ -59,7 +63,7 @@ def measure(
       p_values: Whether the laws of chance for independent rows are asked, too.
 
     Returns:
-      The statistics that `tests` names, in that order.
+      The statistics that `tests` names of a complete column, in that order.
     """
     n, m = int(window.sum()), int(reference.sum())
 

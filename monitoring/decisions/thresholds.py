@@ -86,6 +86,8 @@ class Threshold:
 
     def change(self, measure: Measure) -> float:
         """How far the measure is from where it should be; above 0 is worse."""
+        if self.statistic == "new_category_rate":
+            return measure.value - self.reference
         if self.statistic in RATES or self.law == "mean" or self.statistic == "nonzero_mean":
             return abs(measure.value - self.reference)
         if self.law == "metric":

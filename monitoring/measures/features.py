@@ -97,7 +97,9 @@ def compare(name: str, reference: Counts, current: Counts) -> list[Measure]:
 def column_of(name: str, reference: Counts) -> Column:
     """The feature as `monitoring/decisions` sees it."""
     if isinstance(reference, Values):
-        return Column(name, "categorical", values=reference.cells.names)
+        return Column(
+            name, "categorical", values=reference.cells.names, complete=reference.cells.complete
+        )
     mostly_zero = reference.finite > 0 and reference.zeros / reference.finite > MOSTLY_ZERO
     return Column(name, "numeric", edges=reference.cells.coarse_edges, mostly_zero=mostly_zero)
 

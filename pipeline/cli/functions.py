@@ -79,7 +79,8 @@ FUNCTIONS = (
 def serve(
     name: NameArgument,
     port: Annotated[
-        int | None, typer.Option(help="Where to listen. Default: `serving.port`.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Where to listen. Default: `serving.port`."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     config: ConfigOption = pathlib.Path(DEFAULT_FILE),
@@ -180,12 +181,20 @@ def status(
     debug: DebugOption = False,
 ) -> None:
     """Brakes, runs that were started, and dead letters."""
+    import httpx
+
     from cloud_functions import brakes, dead_letter
+    from cloud_functions import retrain as automation
     from cloud_functions.ledger import open_ledger
-    from pipeline.cli.output import emit_json, out
+    from pipeline.cli.output import emit_json, err, out
 
     settings = settings_of(config)
     ledger = open_ledger(settings.automation.ledger)
+    try:
+        automation.settle(settings, ledger)
+    except (httpx.HTTPError, OSError) as error:
+        text = f"the backend could not be asked how the run goes: {error}"
+        err.print(text, style="yellow", markup=False)
     state = brakes.status(ledger, settings.name)
     dead = dead_letter.records(ledger)
     if as_json:
@@ -232,6 +241,8 @@ def retrain(
     from models.errors import FlywheelError
     from pipeline.cli.output import emit_json, err
 
+    if not why.strip():
+        raise typer.BadParameter("say why, for the record.", param_hint="WHY")
     settings = settings_of(config)
     ledger = open_ledger(settings.automation.ledger)
     job = Job(

@@ -93,9 +93,10 @@ def _show(look: Look, paragraph: str, report: str | None) -> None:
     rows: list[tuple[Any, ...]] = []
     for result in look.windows[-20:]:
         window = result.window
-        found = result.findings[:3]
-        more = len(result.findings) - len(found)
-        said = [f"{f.words}" for f in found] + ([f"… {more} more"] if more else [])
+        # Drift and quality of one feature are two findings in the same words.
+        words = list(dict.fromkeys(f.words for f in result.findings))
+        more = len(words) - 3
+        said = words[:3] + ([f"… {more} more"] if more > 0 else [])
         rows.append(
             (
                 window.id.split("/", 1)[1],

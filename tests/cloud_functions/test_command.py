@@ -13,7 +13,10 @@ import httpx
 import pytest
 import yaml
 
+from cloud_functions import brakes
+from cloud_functions.ledger import SqliteLedger, utc_now
 from cloud_functions.local import Function, Stack, free_port
+from cloud_functions.options import BrakeOptions
 from models.errors import ConfigError, FlywheelError
 from tests.cloud_functions.conftest import ROW, settings_in
 from tests.cloud_functions.test_predict import wait_until
@@ -42,6 +45,25 @@ def test_a_wrong_name_and_a_taken_port_are_told_in_a_sentence(flywheel):
         assert "PORT_TAKEN" in done.stderr and "serving.port" in done.stderr
     done = flywheel("functions", "serve", "predictt", check=2)
     assert "Did you mean 'predict'?" in done.stderr
+    done = flywheel("functions", "serve", "predict", "--port", "99999", check=2)
+    assert "65535" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("up", "--inbox", "a-file"), "NO_INBOX"),
+        (("build", "predict", "--output", "a-file"), "NOT_A_BUILD"),
+        (("loop", "--folder", "a-file"), "NOT_EMPTY"),
+        (("retrain", " "), "say why"),
+    ],
+)
+def test_a_file_for_a_folder_and_no_reason_are_refused(flywheel, arguments, said):
+    write(flywheel, serving={"port": free_port()})
+    (flywheel.folder / "a-file").write_text("x")
+    done = flywheel("functions", *arguments, check=2)
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert flywheel.json("functions", "status")["brakes"]["starts"] == []
 
 
 def test_serve_is_the_function_itself(flywheel, published):
@@ -90,6 +112,9 @@ def test_a_person_asks_for_a_run_by_the_brakes(flywheel):
     result = flywheel.folder / ".flywheel" / "jobs" / started["job"] / "result.json"
     wait_until(result.exists, 120)
     assert "NO_SUCH_FILE" in json.loads(result.read_text())["reasons"][0]
+    # No topic tells of its end here: whoever looks is told by the backend.
+    ended = flywheel.json("functions", "status")["brakes"]["ended"]
+    assert (started["job"], "failed") in {(end["job"], end["state"]) for end in ended}
 
 
 def test_a_backend_that_is_down_stands_in_nobodys_way(flywheel):
@@ -105,7 +130,14 @@ def test_a_backend_that_is_down_stands_in_nobodys_way(flywheel):
         assert "Traceback" not in done.stderr
     status = flywheel.json("functions", "status")["brakes"]
     assert status["in_flight"] is None
-    assert [end["state"] for end in status["ended"]] == ["not_started"] * 2
+    ledger = SqliteLedger(flywheel.folder / ".flywheel" / "ledger.sqlite")
+    options = BrakeOptions()
+    brakes.ask(ledger, "taxi", "j", asker="data", why="", options=options, now=utc_now())
+    done = flywheel("functions", "status")  # it cannot be asked how that one goes
+    assert "in flight  j since" in done.stdout and "could not be asked" in done.stderr
+    brakes.finish(ledger, "taxi", "j", "not_started", utc_now())
+    status = flywheel.json("functions", "status")["brakes"]
+    assert [end["state"] for end in status["ended"]] == ["not_started"] * 3
 
 
 def test_a_function_that_ends_by_itself_is_noticed(tmp_path, deployed):

@@ -99,6 +99,7 @@ MESSAGE = {"title": "t", "text": "x", "id": "m1"}
         (StoredObject, {**OBJECT, "naem": 1}, "Unknown key 'naem'. Did you mean 'name'?"),
         (StoredObject, {"bucket": "b", "size": 1}, "`name`: Field required"),
         (StoredObject, {**OBJECT, "size": -1}, "`size`"),
+        (StoredObject, {**OBJECT, "size": False}, "`size`"),
         (StoredObject, {**OBJECT, "updated": "yesterday"}, "`updated`"),
         (CheckRequest, {"modle": "m"}, "Did you mean 'model'"),
         (Alert, {"model": "m", "kind": "drift", "message": {**MESSAGE, "x": 1}}, "'message.x'"),

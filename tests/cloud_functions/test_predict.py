@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import collections
 import json
 import math
 import signal
@@ -108,64 +109,93 @@ JSON = st.recursive(
     max_leaves=8,
 )
 SPOILT_ROWS = st.dictionaries(st.sampled_from([*ROW, "fair"]), JSON, max_size=5) | JSON
+#: Spoilt rows, some beside a whole one, whose answer is known.
+ROWS = st.lists(SPOILT_ROWS, min_size=2, max_size=5) | st.lists(
+    SPOILT_ROWS | st.just(ROW), min_size=1, max_size=4
+)
 BODIES = st.one_of(
-    st.binary(max_size=80),
-    JSON.map(json.dumps).map(str.encode),
-    st.lists(SPOILT_ROWS, max_size=4).map(lambda r: json.dumps({"instances": r}).encode()),
+    ROWS.map(lambda rows: json.dumps({"instances": rows}).encode()),
     st.fixed_dictionaries(
-        {"instances": st.lists(SPOILT_ROWS, max_size=2)},
-        optional={"signature_name": JSON, "instance": JSON, "inputs": JSON},
+        {"instances": ROWS}, optional={"signature_name": JSON, "instance": JSON, "inputs": JSON}
     ).map(lambda body: json.dumps(body).encode()),
+    st.dictionaries(st.text(max_size=8), JSON, min_size=1).map(json.dumps).map(str.encode),
+    st.binary(min_size=2, max_size=80),
+    st.lists(
+        st.fixed_dictionaries({"request_id": JSON, "label": JSON}) | JSON, min_size=2, max_size=4
+    ).map(lambda rows: json.dumps({"labels": rows}).encode()),
 )
-_refused: list[bytes] = []
+BAD = 1000
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
-@given(
-    bodies=st.lists(BODIES, min_size=4, max_size=4),
-    path=st.sampled_from(["/", "/predict", "/v1/models/taxi:predict", "/labels"]),
-)
-def test_whatever_comes_gets_a_sentence_or_a_typed_answer(server, bodies, path):
-    for body in bodies:
-        answer = _HTTP.post(server.url + path, content=body)
-        check_answer(answer, body, path)
-        if answer.status_code != 200 or "errors" in answer.json():
-            _refused.append(body)
+def test_a_thousand_bad_requests_get_a_sentence_or_typed_rows(server):
+    """Counted are different bodies that were refused, or some of whose rows were."""
+    with httpx.Client(timeout=30) as http:
+        [whole] = http.post(f"{server.url}/predict", json={"instances": [ROW]}).json()[
+            "predictions"
+        ]
+        seen: collections.Counter[str] = collections.Counter()
+        bad: set[bytes] = set()
+
+        @settings(
+            max_examples=1500, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        @given(
+            body=BODIES,
+            path=st.sampled_from(["/", "/predict", "/v1/models/taxi:predict", "/labels"]),
+        )
+        def ask(body, path):
+            answer = http.post(server.url + path, content=body)
+            found = check_answer(answer, body, path, whole)
+            seen.update(found)
+            if found - {"whole row", "spoilt row", "accepted"}:
+                bad.add(body)
+
+        ask()
+        assert len(bad) >= BAD, len(bad)
+        # All kinds were met: what cannot be read, what is refused, rows that are and are not.
+        assert seen.keys() >= {"whole row", "spoilt row", "row error", "INVALID_JSON"}
+        assert seen.keys() >= {"WRONG_TYPE", "UNKNOWN_FEATURE", "NOT_AN_OBJECT", "UNKNOWN_KEY"}
+        [after] = http.post(f"{server.url}/predict", json={"instances": [ROW]}).json()[
+            "predictions"
+        ]
+        assert after == whole and math.isfinite(after["probability"])
+        counted = http.get(f"{server.url}/metrics").text
+    asked = [x for x in counted.splitlines() if x.startswith("flywheel_requests_total{")]
+    assert not [line for line in asked if 'status="5' in line]
+    refused = sum(float(line.split()[-1]) for line in asked if 'status="4' in line)
+    assert refused > BAD / 2  # the function's own count
 
 
-def check_answer(answer: httpx.Response, body: bytes, path: str) -> None:
+def check_answer(answer: httpx.Response, body: bytes, path: str, whole: dict) -> set[str]:
+    """Asserts what every answer must be; says what this one was."""
     content = answer.json()
     if answer.status_code != 200:
         assert 400 <= answer.status_code < 500, (answer.status_code, body)
         assert isinstance(content["error"], str) and len(content["error"]) > 10
-        return
+        return {content["code"]} if "code" in content else {e["code"] for e in content["errors"]}
     if path == "/labels":
         assert content["accepted"] > 0
-        return
+        return {"accepted", *(error["code"] for error in content.get("errors", []))}
     instances = json.loads(body)["instances"]
-    bad = {error["row"] for error in content.get("errors", [])}
+    errors = content.get("errors", [])
+    assert all(len(error["message"]) > 10 for error in errors)
+    bad = {error["row"] for error in errors}
     assert len(content["predictions"]) == len(instances) == len(content["request_ids"])
+    found = {error["code"] for error in errors} | ({"row error"} if errors else set())
     for place, prediction in enumerate(content["predictions"]):
         if place in bad:
             assert prediction is None
+            continue
+        assert prediction.keys() == {"probability", "prediction"}
+        assert type(prediction["probability"]) is float
+        assert 0.0 <= prediction["probability"] <= 1.0
+        assert prediction["prediction"] in SPEC.classes
+        if instances[place] == ROW:
+            assert prediction["probability"] == pytest.approx(whole["probability"], rel=1e-6)
+            found.add("whole row")
         else:
-            assert isinstance(prediction["probability"], float)
-            assert 0.0 <= prediction["probability"] <= 1.0
-            assert prediction["prediction"] in SPEC.classes
-
-
-_HTTP = httpx.Client(timeout=30)
-
-
-def test_after_a_thousand_bad_requests_it_still_serves(server):
-    if not _refused:
-        pytest.skip("the test before this one was not run")
-    assert len(_refused) >= 1000
-    with Client(server.url) as client:
-        [prediction] = client.predict([ROW]).predictions
-    assert math.isfinite(prediction["probability"])
-    metrics = httpx.get(f"{server.url}/metrics").text
-    assert 'status="500"' not in metrics
+            found.add("spoilt row")
+    return found
 
 
 def test_nesting_without_end_is_refused(server):

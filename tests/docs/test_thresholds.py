@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 
 import pytest
 
+from benchmarks import monitoring_tables
 from monitoring.alerts.options import AlertOptions, Channel
 from monitoring.decisions import laws, rules
 from monitoring.decisions.options import ThresholdOptions
@@ -22,6 +24,27 @@ def test_the_table_of_limits():
         n = int(rows_of.replace(",", ""))
         assert float(psi) == pytest.approx(laws.psi_limit(0.0005, 10, n, 100_000), abs=5e-5)
         assert float(ks) == pytest.approx(laws.ks_limit(0.0005, n, 100_000), abs=5e-5)
+
+
+def test_the_tables_are_what_was_measured():
+    """`python -m benchmarks.monitoring_tables` would change nothing."""
+    kept = json.loads(monitoring_tables.KEPT.read_text("utf-8"))
+    shown = set()
+    for place in monitoring_tables.PAGES:
+        page = place.read_text("utf-8")
+        shown |= set(re.findall(r"<!-- measured: (\S+) -->", page))
+        assert monitoring_tables.fill(page, kept) == page, place.name
+    assert shown == set(monitoring_tables.TABLES)
+
+
+def test_what_the_page_says_of_false_alarms():
+    """Every kind of window but the long ones of whole flight days keeps to the 1 % asked for."""
+    parts = json.loads(monitoring_tables.KEPT.read_text("utf-8"))["quality"]["parts"]
+    assert len(parts) == 12
+    for part in parts:
+        unchanged = next(r for r in part["ours"] if r["name"] == monitoring_tables.UNCHANGED)
+        assert unchanged["windows"] == 1000
+        assert unchanged["low"] <= 0.01, part["data"]
 
 
 def test_defaults_that_the_pages_state():

@@ -56,7 +56,7 @@ class Site:
             held_out=lambda: base.to_batches(),
         )
 
-    def serve(self, day: int, n: int = 1500, **changed: object) -> list[str]:
+    def serve(self, day: int, n: int = 1500, *, latency: int = 150, **changed: object) -> list[str]:
         columns = {**draw(n, 100 + day), **changed}
         ids = [f"d{day}-{i}" for i in range(n)]
         offset = np.arange(n) * np.timedelta64(86_400_000_000 // n, "us")
@@ -68,7 +68,7 @@ class Site:
             request_ids=ids,
             times=np.datetime64(START.replace(tzinfo=None) + datetime.timedelta(days=day), "us")
             + offset,
-            latency_us=np.full(n, 150),
+            latency_us=np.full(n, latency),
         )
         prediction_log.write_rows(self.log, table, f"day{day}")
         return ids
@@ -110,6 +110,15 @@ def test_a_fault_is_found_in_its_window_and_nothing_else_is(site: Site) -> None:
     assert ("(prediction)", "accuracy") not in measured
     against = {m.against for m in looked.windows[1].measures}
     assert against == {"training", "previous", "none"}
+
+
+def test_windows_of_one_look_are_history_for_those_that_follow(site: Site) -> None:
+    for day in range(5):
+        site.serve(day, latency=300 if day == 4 else 150)
+    looked = site.monitor().look(NOW)
+    slow = [{f.statistic for f in r.findings if f.kind == "service"} for r in looked.windows]
+    assert slow[:4] == [set()] * 4
+    assert slow[4] & {"latency_p50_ms", "latency_p95_ms", "latency_p99_ms"}
 
 
 def test_labels_that_come_late_are_joined_and_say_so(site: Site) -> None:

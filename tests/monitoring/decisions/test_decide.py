@@ -116,6 +116,53 @@ class TestFindings:
         (found,) = look(learnt, {**table, "city": moved})
         assert found.severity == "info" and "hardly uses" in found.words
 
+    def test_rare_values_that_come_and_go_are_no_finding(self):
+        # Some 3,000 values of Zipf's law: most are seen once, and every window brings new ones.
+        rng = np.random.default_rng(12)
+        values = (rng.zipf(1.6, 90_000) % 50_000).astype(str).astype(object)
+        kinds = {"tract": "categorical"}
+        found, new = 0, []
+        for _ in range(40):
+            rng.shuffle(values)
+            reference = Blocks.of({"tract": values[:8000]}, kinds)
+            thresholds = learn(reference, OPTIONS)
+            window = Blocks.of({"tract": values[8000:13_000]}, kinds, columns=reference.columns)
+            measures = statistics.measure_all(reference, window)
+            found += bool(decide(measures, thresholds, options=OPTIONS))
+            new.append(next(m.value for m in measures if m.statistic == "new_category_rate"))
+        assert min(new) > 0.01
+        assert found <= 3  # 1 % wanted; more than 3 of 40 has a probability below 1 in 1,000
+
+    def test_no_new_values_is_no_finding_where_some_were_expected(self):
+        table = {"tract": np.array([*["a"] * 7000, *map(str, range(1000))], object)}
+        reference = Blocks.of(table, {"tract": "categorical"})
+        thresholds = learn(reference, OPTIONS)
+        assert thresholds.items["tract", "new_category_rate"].reference == 0.125
+        window = Blocks.of(
+            {"tract": table["tract"][2000:]},
+            {"tract": "categorical"},
+            columns=reference.columns,
+        )
+        (new,) = (
+            m
+            for m in statistics.measure_all(reference, window)
+            if m.statistic == "new_category_rate"
+        )
+        assert new.value == 0 and new.p_value < 1e-6
+        assert not thresholds.items["tract", "new_category_rate"].exceeded(new)
+
+    def test_more_values_than_are_listed_are_not_judged_one_by_one(self):
+        values = np.array([str(i) for i in range(summaries.MOST_VALUES + 1)], object)
+        reference = Blocks.of({"id": values}, {"id": "categorical"})
+        (column,) = reference.columns
+        assert not column.complete
+        thresholds = learn(reference, OPTIONS)
+        assert {statistic for _, statistic in thresholds.items} == {"missing_rate"}
+        others = np.array([f"new {i}" for i in range(2000)], object)
+        window = Blocks.of({"id": others}, {"id": "categorical"}, columns=reference.columns)
+        measures = statistics.measure_all(reference, window)
+        assert decide(measures, thresholds, options=OPTIONS) == []
+
     def test_small_is_no_finding_however_sure(self):
         table, _ = rows(400_000, 11)
         reference = Blocks.of(table, KINDS)

@@ -86,8 +86,9 @@ def show(
         emit_json(_as_dict(i))
         return
     out.print(f"[bold]{i.id}  {escape(i.title)}[/]")
+    windows = "1 window" if i.windows == 1 else f"{i.windows} windows"
     out.print(
-        f"[{_STYLES[i.severity]}]{i.severity}[/], {i.state}, in {i.windows} windows from "
+        f"[{_STYLES[i.severity]}]{i.severity}[/], {i.state}, in {windows} from "
         f"{escape(i.first_window)} to {escape(i.last_window)}"
     )
     for finding in i.findings:

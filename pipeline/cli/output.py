@@ -26,7 +26,8 @@ _NO_TERMINAL = 1000
 def console(stderr: bool) -> Console:
     """A console that wraps for people only."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _NO_TERMINAL)
+    width = None if stream.isatty() else _NO_TERMINAL
+    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
 
 
 out, err = console(stderr=False), console(stderr=True)

@@ -8,7 +8,7 @@ export STACK
 BIN := $(VENV)/bin
 export PYTHONWARNINGS := ignore
 
-.PHONY: help install run ui loop test test-fast lint docs lock edge image clean
+.PHONY: help install run ui loop test test-fast test-image lint docs lock edge image clean
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ test: $(VENV)/.dev lint  ## Run all tests
 
 test-fast: $(VENV)/.dev  ## Run the tests that need no whole pipeline
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-image: $(VENV)/.dev  ## Build the image and run the pipeline in it (needs docker, debootstrap, root)
+	@FLYWHEEL_IMAGE=build $(BIN)/python -m pytest tests/deploy
 
 lint: $(VENV)/.dev  ## Check style and who imports whom
 	@$(BIN)/ruff check .

@@ -26,7 +26,6 @@ _STAMP = re.compile(r"(\d{8})-(\d{6})-[0-9a-f]{4}$")
 _SCAN_SECONDS = 0.5
 #: By whom and why a run was started, in the run's folder.
 ORIGIN_FILE = "started.json"
-MEMORY_FILE = "memory.json"
 QUALITY = ("auc", "r2", "accuracy", "pr_auc", "log_loss", "rmse")
 
 
@@ -224,7 +223,7 @@ def origin(folder: RunFolder) -> dict[str, Any]:
 
 def memory(folder: RunFolder) -> dict[str, int]:
     """Component to the most bytes its processes held; empty where nobody measured."""
-    return read_json(folder.path / MEMORY_FILE)
+    return read_json(folder.memory)
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _make_sure(process: psutil.Process) -> None:
 
 def progress_of(index: RunsIndex, run_id: str) -> dict[str, Any]:
     """What a running worker takes from the machine; empty when there is none."""
-    from control_center.supervisor import resident
+    from pipeline.memory import resident
 
     pid = index.workers().get(run_id)
     return {"memory_bytes": resident(pid)} if pid else {}

@@ -2,7 +2,7 @@
 
 The web process may end, be killed or be replaced at any time; the run must not
 notice. So the web process starts this one, in a session of its own, and this one
-starts the worker, measures it, removes what it leaves in the temporary folder,
+starts the worker, removes what it leaves in the temporary folder,
 and records its end even when it dies without a word.
 
 It holds a lock on the workspace from before the worker exists until after it
@@ -20,16 +20,14 @@ import threading
 import time
 from typing import Any, TextIO
 
-import psutil
 import yaml
 
-from control_center.runs_index import MEMORY_FILE, ORIGIN_FILE, RunsIndex
+from control_center.runs_index import ORIGIN_FILE, RunsIndex
 from models.errors import FlywheelError
 from pipeline import config as config_module
 from pipeline.launch import Worker
 from pipeline.workspace import Workspace
 
-_SAMPLE_SECONDS = 0.5
 _NAME_SECONDS = 3.0
 
 
@@ -52,14 +50,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=worker.stop).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _answer({"run_id": run_id})
-    pid = RunsIndex(workspace).workers().get(run_id)
-    sampler = Sampler(pid) if pid else None
-    for event in worker.events():
-        if sampler:
-            sampler.handle(event)
-    if sampler:
-        sampler.stop()
-        (worker.folder.path / MEMORY_FILE).write_text(json.dumps(sampler.peaks), "utf-8")
+    for _ in worker.events():
+        pass
     worker.result()
 
 
@@ -102,52 +94,6 @@ def _holder(lock: TextIO) -> str:
             return name
         time.sleep(0.05)
     return ""
-
-
-class Sampler:
-    """The most memory that the worker and its children hold, component by component.
-
-    Args:
-      pid: Of the worker.
-    """
-
-    def __init__(self, pid: int):
-        self.peaks: dict[str, int] = {}
-        self._current = ""
-        self._ended = threading.Event()
-        self._pid = pid
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def handle(self, event: dict[str, Any]) -> None:
-        if event["event"] == "component":
-            self._current = event["name"] if event["state"] == "running" else ""
-
-    def stop(self) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_SAMPLE_SECONDS):
-            name = self._current
-            held = resident(self._pid)
-            if name and held:
-                self.peaks[name] = max(self.peaks.get(name, 0), held)
-
-
-def resident(pid: int) -> int:
-    """Bytes that a process and its children hold; 0 when it is gone."""
-    total = 0
-    try:
-        process = psutil.Process(pid)
-        for each in (process, *process.children(recursive=True)):
-            try:
-                total += each.memory_info().rss
-            except psutil.Error:
-                continue
-    except psutil.Error:
-        return total
-    return total
 
 
 def _answer(answer: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from models.errors import DataError, FlywheelError, disk_full
 from models.stack import ENVIRONMENT
 from pipeline import config as config_module
 from pipeline.config import Config
+from pipeline.memory import Sampler
 from pipeline.workspace import RunFolder, Workspace
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +69,18 @@ class Worker:
             )
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """Every event until the worker ends."""
+        """Every event until the worker ends; what it held in memory is then on file."""
+        sampler = Sampler(self._process.pid)
+        try:
+            for event in self._events():
+                sampler.handle(event)
+                yield event
+        finally:
+            sampler.stop()
+            with contextlib.suppress(OSError):  # no space: there are more important things to tell
+                self.folder.memory.write_text(json.dumps(sampler.peaks), encoding="utf-8")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
         with open(self.folder.events, encoding="utf-8") as file:
             pending = ""
             while True:

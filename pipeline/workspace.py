@@ -135,6 +135,10 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def memory(self) -> pathlib.Path:
+        return self.path / "memory.json"
+
+    @property
     def log(self) -> pathlib.Path:
         return self.path / "log.txt"
 

@@ -52,6 +52,9 @@ def test_the_demo_pushes_a_small_model_that_is_nearly_as_good_as_its_teacher(tax
     assert path.stat().st_size == variant["bytes"] <= 30_000
     report = json.loads(artifact(command, "TFLiteQuantizer.variants", "variants.json").read_text())
     assert variant["bytes"] * 4 <= report["teacher"]["bytes"]
+    memory = json.loads((pathlib.Path(result["report"]).parent / "memory.json").read_text())
+    assert {"Trainer", "Distiller", "TFLiteQuantizer"} <= set(memory)
+    assert all(1e8 < held < 16e9 for held in memory.values())
 
 
 def test_the_result_has_the_documented_shape(taxi):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import pathlib
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from cloud_functions.ledger import Ledger, open_ledger
 from cloud_functions.options import TopicOptions
 from cloud_functions.settings import Settings
 from cloud_functions.settings_file import ENVIRONMENT
+from models import child
 from models.errors import ConfigError, FlywheelError
 from models.text import did_you_mean
 
@@ -53,13 +53,7 @@ def command(name: str, port: int, host: str = "127.0.0.1") -> list[str]:
 
 def environment(settings_file: pathlib.Path, threads: int) -> dict[str, str]:
     """Of a function's process."""
-    path = os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")]))
-    return {
-        **os.environ,
-        "PYTHONPATH": path,
-        ENVIRONMENT: str(settings_file),
-        "THREADS": str(threads),
-    }
+    return child.environment(**{ENVIRONMENT: str(settings_file), "THREADS": str(threads)})
 
 
 class Function:

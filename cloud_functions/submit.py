@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import httpx
 
 from cloud_functions.settings import Settings
+from models import child
 
 _SECONDS = 30.0
-_CODE = pathlib.Path(__file__).resolve().parent.parent
 #: Kubeflow's run states that are ends, and what they are called here.
 _ENDED = {"SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELED": "failed", "SKIPPED": "failed"}
 
@@ -83,17 +83,13 @@ class LocalSubmitter:
         temporary = folder / f".job-{secrets.token_hex(6)}"
         temporary.write_text(json.dumps(order, indent=1), "utf-8")
         temporary.replace(folder / "job.json")
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(_CODE), os.environ.get("PYTHONPATH")])),
-        }
         with open(folder / "log.txt", "ab") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "cloud_functions.job", str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=child.environment(),
                 start_new_session=True,  # what stops the function does not stop the run
             )
         return str(folder)

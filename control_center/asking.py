@@ -7,7 +7,6 @@ else with it.
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from models import child
 from models.errors import DataError, FlywheelError
 from models.golden import GOLDEN_FILE
 from models.spec import ModelSpec
@@ -68,12 +68,10 @@ def ask(folder: pathlib.Path, row: dict[str, str]) -> dict[str, Any]:
     if not _asking.acquire(timeout=30):
         raise FlywheelError("BUSY", "Others are asking.", next="Try again.")
     try:
-        code = pathlib.Path(__file__).resolve().parent.parent
-        path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "control_center.asking", str(folder)],
             input=json.dumps(values),
-            env={**os.environ, "PYTHONPATH": path},
+            env=child.environment(),
             capture_output=True,
             text=True,
             timeout=_SECONDS,

@@ -19,6 +19,7 @@ from typing import Any
 
 from control_center.center import Center
 from control_center.runs_index import read_json
+from models import child
 from models.errors import FlywheelError
 
 #: An answer younger than this is not asked for again.
@@ -71,8 +72,6 @@ def _ask(center: Center) -> None:
             return
         _asking.add(target)
     command = [sys.executable, "-m", "control_center.cluster", str(center.config_path), str(target)]
-    code = pathlib.Path(__file__).resolve().parent.parent
-    path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
     target.parent.mkdir(parents=True, exist_ok=True)
 
     def ask() -> None:
@@ -82,7 +81,7 @@ def _ask(center: Center) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
+                env=child.environment(),
                 timeout=_ASK_SECONDS,
                 check=False,
             )

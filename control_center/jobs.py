@@ -28,6 +28,7 @@ import psutil
 
 from control_center.center import Center
 from control_center.runs_index import read_json
+from models import child
 from models.errors import ConfigError, FlywheelError
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -94,8 +95,6 @@ def launch(center: Center, name: str, command: list[str], user: str) -> str:
         folder.mkdir(parents=True)
         job = {"name": name, "user": user, "started": time.time(), "command": command}
         (folder / "job.json").write_text(json.dumps(job), "utf-8")
-        code = pathlib.Path(__file__).resolve().parent.parent
-        path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
         with open(folder / "log.txt", "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "control_center.jobs", str(folder)],
@@ -103,7 +102,7 @@ def launch(center: Center, name: str, command: list[str], user: str) -> str:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": path},
+                env=child.environment(),
                 start_new_session=True,
             )
         (folder / "pid").write_text(str(process.pid), "ascii")

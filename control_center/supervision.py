@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from control_center.runs_index import RunsIndex
+from models import child
 from models.errors import ConfigError, FlywheelError
 from pipeline import config as config_module
 from pipeline.config import Config
@@ -41,8 +42,6 @@ def start(config: Config, *, user: str, resumes: str | None = None) -> str:
         "config": config_module.dump(config),
         "origin": {"user": user, "resumes": resumes, "by": "control center"},
     }
-    code = pathlib.Path(__file__).resolve().parent.parent
-    path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
     folder = Workspace(pathlib.Path(config.root)).root / "control_center"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "supervisor.log", "ab") as log:
@@ -51,7 +50,7 @@ def start(config: Config, *, user: str, resumes: str | None = None) -> str:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": path},
+            env=child.environment(),
             start_new_session=True,
         )
     timer = threading.Timer(_START_SECONDS, process.kill)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import logging
-import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -26,7 +24,7 @@ import sqlalchemy as sa
 from models import feeds
 from models.registry import Registry
 from models.spec import ModelSpec
-from monitoring import estimate, measuring, prediction_log, reference, windows
+from monitoring import estimate, kept, measuring, prediction_log, reference, windows
 from monitoring.alerts.message import Severity
 from monitoring.alerts.options import Kind
 from monitoring.decisions.decide import decide
@@ -40,7 +38,7 @@ from monitoring.options import MonitoringOptions
 from monitoring.performance import Labels, scores_of
 from monitoring.reference import ReferenceRows
 from monitoring.store import Store
-from monitoring.store.windows import OPEN, FindingRow, MeasureRow, ReadFile, Window
+from monitoring.store.windows import OPEN, ReadFile, Window
 from monitoring.thresholds import learnt
 from monitoring.window_summary import Layout, flat
 from monitoring.windows import Read, Windows
@@ -217,29 +215,12 @@ class Monitor:
     def measures(self, window_id: str) -> list[Measure]:
         """As kept."""
         with self.store.session() as session:
-            rows = session.scalars(
-                sa.select(MeasureRow)
-                .where(MeasureRow.window_id == window_id)
-                .order_by(MeasureRow.id)
-            )
-            return [_measure_of(row) for row in rows]
+            return kept.measures(session, window_id)
 
     def findings(self, window_id: str) -> list[Finding]:
         """As kept."""
-        names = {field.name for field in dataclasses.fields(Finding)}
         with self.store.session() as session:
-            rows = session.scalars(
-                sa.select(FindingRow)
-                .where(FindingRow.window_id == window_id)
-                .order_by(FindingRow.id)
-            )
-            found = []
-            for row in rows:
-                content = {key: value for key, value in row.content.items() if key in names}
-                for key in ("value", "limit"):
-                    content[key] = math.nan if content[key] is None else content[key]
-                found.append(Finding(**{**content, "also": tuple(content.get("also", ()))}))
-            return found
+            return kept.findings(session, window_id)
 
     def _layout(self, version: str) -> Layout | None:
         subject = self.subject(version)
@@ -319,10 +300,10 @@ class Monitor:
     def _checked(self, window: Window, subject: Subject) -> list[Measure]:
         if not self._checks:
             return []
-        kept = reference.Thinned(_CHECKED_ROWS)
+        sample = reference.Thinned(_CHECKED_ROWS)
         for table in self.windows.rows(window, version=subject.version):
-            kept.add(table)
-        rows = kept.table()
+            sample.add(table)
+        rows = sample.table()
         if rows is None:
             return []
         return [
@@ -340,17 +321,12 @@ class Monitor:
         notes: tuple[str, ...],
     ) -> WindowResult:
         with self.store.session() as session:
-            for table in (MeasureRow, FindingRow):
-                session.execute(sa.delete(table).where(table.window_id == window.id))
-            session.add_all(_row_of(measure, window.id) for measure in measures)
-            session.add_all(
-                FindingRow(window_id=window.id, content=_finite(f.to_dict())) for f in findings
-            )
-            kept = session.get(Window, window.id)
-            kept.measured = window.revision
-            kept.measured_at = datetime.datetime.now(UTC)
-            kept.facts = {**kept.facts, "version": version, "notes": list(notes)}
-        return WindowResult(kept, version, list(measures), list(findings), notes)
+            kept.replace(session, window.id, measures, findings)
+            row = session.get(Window, window.id)
+            row.measured = window.revision
+            row.measured_at = datetime.datetime.now(UTC)
+            row.facts = {**row.facts, "version": version, "notes": list(notes)}
+        return WindowResult(row, version, list(measures), list(findings), notes)
 
     def _season(self, window: Window, earlier: Sequence[Window]) -> Window | None:
         if window.kind != "time":
@@ -432,31 +408,3 @@ def _together(
 
 def _alike(one: Window, other: Window) -> bool:
     return one.kind != "time" or one.end - one.start == other.end - other.start
-
-
-def _row_of(measure: Measure, window_id: str) -> MeasureRow:
-    content = measure.to_dict()
-    content["window_id"] = window_id
-    for key in ("value", "p_value", "low", "high"):
-        value = content[key]
-        content[key] = float(value) if value is not None and math.isfinite(value) else None
-    return MeasureRow(**content)
-
-
-def _measure_of(row: MeasureRow) -> Measure:
-    names = [field.name for field in dataclasses.fields(Measure)]
-    content = {name: getattr(row, name) for name in names}
-    content["value"] = math.nan if content["value"] is None else content["value"]
-    return Measure(**content)
-
-
-def _finite(content: Mapping[str, object]) -> dict[str, object]:
-    """JSON has no word for NaN and infinity."""
-    return json.loads(
-        json.dumps(
-            {
-                key: None if isinstance(value, float) and not math.isfinite(value) else value
-                for key, value in content.items()
-            }
-        )
-    )

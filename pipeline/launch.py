@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from models import child
 from models.errors import DataError, FlywheelError, disk_full
 from models.stack import ENVIRONMENT
 from pipeline import config as config_module
@@ -45,11 +46,6 @@ class Worker:
         self.folder: RunFolder = Workspace(pathlib.Path(config.root)).new_run()
         self.folder.config.write_text(config_module.dump(config), encoding="utf-8")
         self.folder.events.touch()
-        code = pathlib.Path(__file__).resolve().parent.parent
-        environment = {**ENVIRONMENT, **os.environ}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(code), os.environ.get("PYTHONPATH")])
-        )
         # What libraries leave in the temporary folder goes with the run: workers end without
         # taking TensorFlow down in order, and may be killed.
         self._scratch = tempfile.TemporaryDirectory(
@@ -57,7 +53,7 @@ class Worker:
             dir=tempfile.gettempdir() if len(tempfile.gettempdir()) < _DEEPEST else "/tmp",
             ignore_cleanup_errors=True,
         )
-        environment["TMPDIR"] = self._scratch.name
+        environment = {**ENVIRONMENT, **child.environment(TMPDIR=self._scratch.name)}
         with open(self.folder.log, "w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.worker", str(self.folder.path)],

@@ -11,7 +11,6 @@ equal-width histograms, which one outlier empties, and on integers its L-infinit
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import tempfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.child import environment
 from models.errors import FlywheelError
 from models.spec import ModelSpec
 from monitoring.log_rows import FEATURE, tabular
@@ -110,7 +110,7 @@ class Check:
                 [sys.executable, "-m", "pipeline.tfdv_child", str(folder), str(self.limit)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env=environment(TF_CPP_MIN_LOG_LEVEL="3"),
                 text=True,
             )
         return self._children[folder]

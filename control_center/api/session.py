@@ -27,6 +27,7 @@ from control_center.access import (
     user_of,
 )
 from control_center.api.errors import RESPONSES
+from models import child
 from models.errors import ConfigError
 from pipeline.demos import DEMOS
 
@@ -101,7 +102,7 @@ def write_demo(request: Demo, center: CenterOf, user: Operator) -> Written:
         text=True,
         timeout=_INIT_SECONDS,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=child.environment(),
     )
     if done.returncode:
         center.audit.write(user.name, "config.demo", "INIT_FAILED", demo=request.name)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import os
-import pathlib
 import pickle
 import shutil
 import signal
@@ -20,6 +18,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from models import child
 from models.benchmark.workload import Workload
 from models.errors import FlywheelError
 
@@ -193,15 +192,13 @@ def parse_perf(text: str) -> int | None:
 
 
 def _child(prefix: list[str], request: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    code = str(pathlib.Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [code, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [*prefix, sys.executable, "-m", "models.benchmark.footprint"],
         input=pickle.dumps(request),
         capture_output=True,
         timeout=_TIMEOUT_SECONDS,
         check=False,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0"},
+        env=child.environment(PYTHONHASHSEED="0"),
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")

@@ -10,6 +10,7 @@ import sys
 
 import yaml
 
+from models import child
 from models.errors import ConfigError, FlywheelError
 from models.stack import ENVIRONMENT
 from pipeline.config import Config
@@ -27,14 +28,12 @@ def compile_in_child(config: Config, target: str, output: str | os.PathLike[str]
       ConfigError: As `compile.compile_config`.
       FlywheelError: COMPILE_FAILED.
     """
-    code = pathlib.Path(__file__).resolve().parent.parent.parent
-    path = os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.kubeflow.compile", target, str(pathlib.Path(output))],
         # What was not set stays so: a component inherits that from `kubeflow.defaults`.
         # In its own order: that of the features is that of the model's inputs.
         input=yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True), sort_keys=False),
-        env={**ENVIRONMENT, **os.environ, "PYTHONPATH": path},
+        env={**ENVIRONMENT, **child.environment()},
         capture_output=True,
         encoding="utf-8",
         check=False,

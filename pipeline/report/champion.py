@@ -13,6 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
+from models import child
 from pipeline.report.inputs import Inputs
 
 FILE = "intervals.json"
@@ -57,6 +58,7 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "pipeline.intervals"],
             input=json.dumps(request),
+            env=child.environment(),
             capture_output=True,
             text=True,
             timeout=_SECONDS,

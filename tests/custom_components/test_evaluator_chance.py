@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import sklearn.metrics
 from test_evaluator_fixtures import (
     BINARY,
     MULTICLASS,
@@ -17,15 +16,7 @@ from test_evaluator_fixtures import (
 )
 
 from models import standard_error
-
-
-def _quality(task: str, labels, predictions) -> float:
-    if task == "binary":
-        return sklearn.metrics.roc_auc_score(labels, predictions[:, 0])
-    if task == "multiclass":
-        return sklearn.metrics.accuracy_score(labels, predictions.argmax(axis=1))
-    return sklearn.metrics.r2_score(labels, predictions[:, 0])
-
+from tests.models.test_standard_error import quality
 
 SPECS = {spec.task: spec for spec in (BINARY, MULTICLASS, REGRESSION)}
 
@@ -42,7 +33,7 @@ def _nudged(spec, table) -> np.ndarray:
     for _ in range(1000):
         nudge = weights * rng.normal(1.0, 0.1, weights.shape).astype(np.float32)
         after = inputs @ nudge + offset
-        drop = _quality(spec.task, labels, before) - _quality(spec.task, labels, after)
+        drop = quality(spec.task, labels, before) - quality(spec.task, labels, after)
         if 0.002 < drop < standard_error.of_difference(spec.task, labels, after, before):
             return nudge
     raise AssertionError("no such weights")

@@ -24,7 +24,7 @@ def _sample(task: str, rng: np.random.Generator, rows: int):
     return truth, *(s[:, None] for s in seen)
 
 
-def _quality(task: str, labels, predictions) -> float:
+def quality(task: str, labels, predictions) -> float:
     if task == "binary":
         return sklearn.metrics.roc_auc_score(labels, predictions[:, 0])
     if task == "multiclass":
@@ -38,7 +38,7 @@ def test_standard_error_is_the_spread_over_repeated_samples(task):
     differences, errors = [], []
     for _ in range(400):
         labels, a, b = _sample(task, rng, 300)
-        differences.append(_quality(task, labels, a) - _quality(task, labels, b))
+        differences.append(quality(task, labels, a) - quality(task, labels, b))
         errors.append(standard_error.of_difference(task, labels, a, b))
     assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.15)
 

@@ -29,8 +29,10 @@ class Sampler:
         self._thread.start()
 
     def handle(self, event: dict[str, Any]) -> None:
-        """Takes note of which component is at work."""
+        """Takes note of which component is at work, and looks once more at the one that ended."""
         if event["event"] == "component":
+            if event["state"] != "cached":
+                self._look()
             self._current = event["name"] if event["state"] == "running" else ""
 
     def stop(self) -> None:
@@ -40,10 +42,13 @@ class Sampler:
 
     def _watch(self) -> None:
         while not self._ended.wait(_SAMPLE_SECONDS):
-            name = self._current
-            held = resident(self._pid)
-            if name and held:
-                self.peaks[name] = max(self.peaks.get(name, 0), held)
+            self._look()
+
+    def _look(self) -> None:
+        name = self._current
+        held = resident(self._pid) if name else 0
+        if held:
+            self.peaks[name] = max(self.peaks.get(name, 0), held)
 
 
 def resident(pid: int) -> int:

@@ -325,7 +325,13 @@ open(out + "/b", "w").write(name)
     command = [sys.executable, "-m", "pipeline", "rehearse", str(path), "--json"]
     command += ["--folder", str(backend.folder / "rehearsal")]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    process = subprocess.Popen(command, cwd=backend.folder, env=environment)
+    process = subprocess.Popen(
+        command,
+        cwd=backend.folder,
+        env=environment,
+        # A shell starts what it puts into the background deaf to Ctrl-C, tests included.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     while not (state / killed).exists():
         assert process.poll() is None
         time.sleep(0.1)

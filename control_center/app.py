@@ -73,6 +73,7 @@ def create_app(
         warm.begin(center)
         yield
         clock.stop()
+        center.standby.close()
 
     app = FastAPI(
         lifespan=life,

@@ -12,6 +12,7 @@ import yaml
 from control_center.audit import AuditLog
 from control_center.options import ControlCenterOptions
 from control_center.runs_index import Row, RunsIndex
+from control_center.standby import Standby
 from models.errors import ConfigError, FlywheelError
 from models.registry import Registry
 from pipeline import config as config_module
@@ -51,6 +52,7 @@ class Center:
         self._loaded: tuple[float, Config | None, FlywheelError | None] | None = None
         self._index: RunsIndex | None = None
         self.configs = Configs()
+        self.standby = Standby()
 
     @property
     def folder(self) -> pathlib.Path:

@@ -157,8 +157,8 @@ class RunsIndex:
     def workers(self, *, fresh: bool = False) -> dict[str, int]:
         """Run id to process id, of every living worker of this workspace, whoever started it.
 
-        A worker says in its command line which run it works on, so this needs no record that
-        could be out of date, and finds it again after a restart.
+        A worker works on the run whose log it writes, so this needs no record that could be out
+        of date, and finds it again after a restart.
         """
         when, found = self._workers
         if not fresh and time.monotonic() - when < _SCAN_SECONDS:
@@ -169,9 +169,13 @@ class RunsIndex:
             command = process.info["cmdline"] or []
             if "pipeline.worker" not in command[:-1] or process.info["status"] == "zombie":
                 continue
-            folder = pathlib.Path(command[-1])
-            if folder.parent.resolve() == runs:
-                found[folder.name] = process.pid
+            try:
+                written = [pathlib.Path(file.path) for file in process.open_files()]
+            except psutil.Error:  # it has ended, or is somebody else's
+                continue
+            for log in written:
+                if log.name == RunFolder(log.parent).log.name and log.parent.parent == runs:
+                    found[log.parent.name] = process.pid
         self._workers = (time.monotonic(), found)
         return found
 

@@ -128,7 +128,9 @@ class Schedules:
     def _start(self, schedule: dict[str, Any]) -> str:
         try:
             if schedule["what"] == "run":
-                return supervision.start(self._center.config, user=f"schedule {schedule['id']}")
+                return supervision.start(
+                    self._center.standby, self._center.config, user=f"schedule {schedule['id']}"
+                )
             return jobs.start(self._center, "monitor", f"schedule {schedule['id']}")
         except FlywheelError as error:
             return error.reason.code

@@ -6,15 +6,13 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import threading
 from typing import Any
 
 import psutil
 
 from control_center.runs_index import RunsIndex
-from models import child
+from control_center.standby import Standby
 from models.errors import ConfigError, FlywheelError
 from pipeline import config as config_module
 from pipeline.config import Config
@@ -24,10 +22,11 @@ _START_SECONDS = 60
 _STOP_SECONDS = 15
 
 
-def start(config: Config, *, user: str, resumes: str | None = None) -> str:
+def start(standby: Standby, config: Config, *, user: str, resumes: str | None = None) -> str:
     """Starts a run that outlives this process.
 
     Args:
+      standby: May have a supervisor waiting.
       config: Checked config, paths absolute.
       user: Who starts it.
       resumes: The run it goes on from.
@@ -42,17 +41,9 @@ def start(config: Config, *, user: str, resumes: str | None = None) -> str:
         "config": config_module.dump(config),
         "origin": {"user": user, "resumes": resumes, "by": "control center"},
     }
-    folder = Workspace(pathlib.Path(config.root)).root / "control_center"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "supervisor.log", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "control_center.supervisor"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=child.environment(),
-            start_new_session=True,
-        )
+    root = Workspace(pathlib.Path(config.root)).root
+    process = standby.take(root, config.engine)
+    assert process.stdin and process.stdout
     timer = threading.Timer(_START_SECONDS, process.kill)
     timer.start()
     try:
@@ -64,15 +55,13 @@ def start(config: Config, *, user: str, resumes: str | None = None) -> str:
     finally:
         timer.cancel()
         process.stdout.close()
-    # It is our child until it ends: someone must take note when it does.
-    threading.Thread(target=process.wait, daemon=True).start()
     try:
         answer = json.loads(line)
     except ValueError:
         raise FlywheelError(
             "NOT_STARTED",
             "The process that watches over the run ended before it could start it.",
-            next=f"What it said is in `{folder / 'supervisor.log'}`.",
+            next=f"What it said is in `{root / 'control_center' / 'supervisor.log'}`.",
         ) from None
     if "error" in answer:
         error = answer["error"]

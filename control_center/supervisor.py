@@ -1,4 +1,4 @@
-"""Watches one run from its start to its end: `python -m control_center.supervisor`.
+"""Watches one run from its start to its end: `python -m control_center.supervisor ENGINE`.
 
 The web process may end, be killed or be replaced at any time; the run must not
 notice. So the web process starts this one, in a session of its own, and this one
@@ -25,21 +25,30 @@ import yaml
 from control_center.runs_index import ORIGIN_FILE, RunsIndex
 from models.errors import FlywheelError
 from pipeline import config as config_module
-from pipeline.launch import Worker
+from pipeline.launch import Prepared, Worker
 from pipeline.workspace import Workspace
 
 _NAME_SECONDS = 3.0
 
 
 def main() -> None:
-    """Takes `config` (YAML), `origin` as JSON on stdin; answers with `run_id` or `error`."""
-    request = json.load(sys.stdin)
+    """Takes `config` (YAML), `origin` as JSON on stdin; answers with `run_id` or `error`.
+
+    Until then its worker imports what a run on the engine it is started with needs.
+    """
+    prepared = Prepared(sys.argv[1])
+    asked = sys.stdin.read()
+    if not asked:  # there will be no run
+        prepared.close()
+        return
+    request = json.loads(asked)
     config = config_module.parse(yaml.safe_load(request["config"]), "the config of this run")
     workspace = Workspace(pathlib.Path(config.root))
     try:
         lock = take(workspace)
-        worker = Worker(config)
+        worker = Worker(config, prepared)
     except FlywheelError as error:
+        prepared.close()
         _answer({"error": error.reason.to_dict()})
         return
     run_id = worker.folder.id

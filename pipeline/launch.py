@@ -22,11 +22,12 @@ from models.stack import ENVIRONMENT
 from pipeline import config as config_module
 from pipeline.config import Config
 from pipeline.memory import Sampler
-from pipeline.workspace import RunFolder, Workspace
+from pipeline.workspace import FIRST_LOG, RunFolder, Workspace
 
 _LOG = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
+_TAKE_SECONDS = 0.005
 _STOP_SECONDS = 15
 #: With less space than this a worker cannot even say how it ended.
 _LEAST_BYTES = 1 << 16
@@ -35,34 +36,87 @@ _LEAST_BYTES = 1 << 16
 _DEEPEST = 55
 
 
+class Prepared:
+    """A worker that has no run yet, and imports TensorFlow and TFX meanwhile.
+
+    Args:
+      engine: Of the config that it is for.
+    """
+
+    def __init__(self, engine: str):
+        # What libraries leave in the temporary folder goes with the run: workers end without
+        # taking TensorFlow down in order, and may be killed.
+        self.scratch = tempfile.TemporaryDirectory(
+            prefix="flywheel-",
+            dir=tempfile.gettempdir() if len(tempfile.gettempdir()) < _DEEPEST else "/tmp",
+            ignore_cleanup_errors=True,
+        )
+        self._engine = engine
+        self._code = _code_state()
+        with open(pathlib.Path(self.scratch.name) / FIRST_LOG, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.worker", engine],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**ENVIRONMENT, **child.environment(TMPDIR=self.scratch.name)},
+                start_new_session=True,  # Ctrl-C reaches the one who started it, not the work
+            )
+
+    def fits(self, engine: str) -> bool:
+        """Whether it lives, and imported what a run on this engine would import now."""
+        return (
+            self.process.poll() is None and engine == self._engine and _code_state() == self._code
+        )
+
+    def hand_over(self, folder: RunFolder) -> None:
+        """Gives it its run; returns when it has taken it, or has died."""
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(f"{folder.path.resolve()}\n".encode())
+            self.process.stdin.close()
+        while self.process.poll() is None and not folder.events.stat().st_size:
+            time.sleep(_TAKE_SECONDS)
+
+    def close(self) -> None:
+        """Ends it, when there is no run for it."""
+        self.process.kill()
+        self.process.wait()
+        self.scratch.cleanup()
+
+
+def _code_state() -> int:
+    """Changes when any of our source does, which a process at work would not notice."""
+    root = pathlib.Path(__file__).resolve().parent.parent
+    return hash(
+        tuple(
+            (str(path), path.stat().st_mtime_ns)
+            for room in ("models", "custom_components", "monitoring", "pipeline")
+            for path in sorted((root / room).rglob("*.py"))
+        )
+    )
+
+
 class Worker:
     """One run in a process of its own.
 
     Args:
       config: Checked config, paths absolute.
+      prepared: A process that may be ready for it; it is used up, or closed when it does not fit.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, prepared: Prepared | None = None):
         self.folder: RunFolder = Workspace(pathlib.Path(config.root)).new_run()
         self.folder.config.write_text(config_module.dump(config), encoding="utf-8")
         self.folder.events.touch()
-        # What libraries leave in the temporary folder goes with the run: workers end without
-        # taking TensorFlow down in order, and may be killed.
-        self._scratch = tempfile.TemporaryDirectory(
-            prefix="flywheel-",
-            dir=tempfile.gettempdir() if len(tempfile.gettempdir()) < _DEEPEST else "/tmp",
-            ignore_cleanup_errors=True,
-        )
-        environment = {**ENVIRONMENT, **child.environment(TMPDIR=self._scratch.name)}
-        with open(self.folder.log, "w", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.worker", str(self.folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the one who started it, not the work
-            )
+        self.folder.log.touch()
+        if prepared and not prepared.fits(config.engine):
+            prepared.close()
+            prepared = None
+        prepared = prepared or Prepared(config.engine)
+        self._scratch = prepared.scratch
+        self._process = prepared.process
+        prepared.hand_over(self.folder)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Every event until the worker ends; what it held in memory is then on file."""

@@ -1,8 +1,9 @@
-"""The process that does the work: `python -m pipeline.worker RUN_FOLDER`.
+"""The process that does the work: `python -m pipeline.worker ENGINE`.
 
-It imports TensorFlow and TFX so that no one else has to, runs the pipeline, and
-leaves `result.json`. Whatever libraries print belongs to the run's log, which is
-this process's stdout and stderr.
+It imports TensorFlow and TFX so that no one else has to, and reads from stdin the
+folder of the run it is for, which may come at once or long after. Then it runs the
+pipeline and leaves `result.json`. Whatever libraries print belongs to the run's log,
+which becomes this process's stdout and stderr.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pipeline import config as config_module
 from pipeline import lean_imports
 from pipeline.runs import RunStore, end_state, summarize
 from pipeline.unchanged import run_fingerprint
-from pipeline.workspace import RunFolder, Workspace
+from pipeline.workspace import FIRST_LOG, RunFolder, Workspace
 
 
 class Interrupted(BaseException):
@@ -44,12 +45,15 @@ def run(folder: RunFolder) -> dict[str, Any]:
     problem: BaseException | None = None
     fingerprint = None
     try:
+        _stoppable.set()
+        _stop_if_asked()
         fingerprint = run_fingerprint(config)  # before the run: what changes meanwhile is a change
         with workspace.locked(folder.id):
             _run_pipeline(folder, config, workspace)
     except (Exception, Interrupted, KeyboardInterrupt) as error:
         traceback.print_exc()
-        problem = error
+        # Native code turns an interruption into errors of its own.
+        problem = Interrupted() if _stop_asked.is_set() else error
     result = {**_result(folder, workspace, problem, start), "fingerprint": fingerprint}
     folder.write_result(result)
     try:
@@ -66,6 +70,8 @@ def run(folder: RunFolder) -> dict[str, Any]:
 #: Python swallows what a signal's handler raises while a destructor runs; if that happens, the run
 #: ends before the next component.
 _stop_asked = threading.Event()
+#: From here on an interruption ends as a result.
+_stoppable = threading.Event()
 
 
 def _stop_if_asked() -> None:
@@ -73,11 +79,19 @@ def _stop_if_asked() -> None:
         raise Interrupted
 
 
+def import_stack(engine: str) -> None:
+    """Imports everything a run on this engine uses, and nothing else."""
+    stack.prepare_environment()
+    if engine == "local":
+        lean_imports.install()
+    with lean_imports.without_collector():
+        import pipeline.dag
+        import pipeline.local_runner  # noqa: F401
+
+
 def _run_pipeline(folder: RunFolder, config: config_module.Config, workspace: Workspace) -> None:
     progress.emit("doing", text="importing TensorFlow and TFX")
-    stack.prepare_environment()
-    if config.engine == "local":
-        lean_imports.install()
+    import_stack(config.engine)  # or waits for the thread that does, or says why it could not
     from pipeline.dag import create_pipeline
     from pipeline.local_runner import LocalRunner
 
@@ -147,22 +161,48 @@ def _read_yaml(path: pathlib.Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text("utf-8"))
 
 
-def main() -> None:
-    folder = RunFolder(pathlib.Path(sys.argv[1]))
-    del sys.argv[1:]  # TFX hands them to Beam
-    stack.prepare_environment()
+def _take_run() -> RunFolder:
+    """Waits for the run; from then on this process writes its log."""
+    path = sys.stdin.readline().strip()
+    if not path:  # whoever held it ready needs it no more
+        os._exit(0)
+    folder = RunFolder(pathlib.Path(path))
+    with open(folder.log, "ab") as log, open(os.devnull, "rb") as nothing:
+        log.write((pathlib.Path(os.environ["TMPDIR"]) / FIRST_LOG).read_bytes())
+        log.flush()
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
     os.environ[progress.EVENTS_VARIABLE] = str(folder.events)
+    return folder
+
+
+def _quietly(engine: str) -> None:
+    try:
+        import_stack(engine)
+    except Exception:  # the run imports it again, and tells
+        logging.getLogger(__name__).debug("the import failed", exc_info=True)
+
+
+def main() -> None:
+    engine = sys.argv[1]
+    del sys.argv[1:]  # TFX hands them to Beam
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    importing = threading.Thread(target=_quietly, args=(engine,), name="imports", daemon=True)
+    importing.start()
+    folder = _take_run()
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _stop_asked.set()
-        raise Interrupted
+        if _stoppable.is_set():
+            raise Interrupted
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us decides
+    progress.emit("doing", text="starting")  # the one who handed over waits for that
     result = run(folder)
     progress.emit("run", state=result["state"])
     logging.shutdown()

@@ -27,6 +27,8 @@ from models.errors import ConfigError, FlywheelError
 from models.text import did_you_mean
 
 DEFAULT_FILE = "flywheel.yaml"
+#: What a worker's libraries print before it has a run, in its temporary folder.
+FIRST_LOG = "log.txt"
 
 
 @dataclasses.dataclass(frozen=True)

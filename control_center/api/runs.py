@@ -119,12 +119,19 @@ def start_run(request: Start, center: CenterOf, user: Operator) -> Started:
                     next="Start it all the same with “even if nothing changed”.",
                     cases=[{"run_id": same["run_id"]}],
                 )
-        run_id = supervision.start(config, user=user.name, resumes=request.resumes)
+        run_id = supervision.start(center.standby, config, user=user.name, resumes=request.resumes)
     except FlywheelError as error:
         center.audit.write(user.name, "run.start", error.reason.code, **details)
         raise
     center.audit.write(user.name, "run.start", run_id=run_id, **details)
     return Started(run_id=run_id)
+
+
+@router.post("/runs/prepare", status_code=202)
+def prepare_run(center: CenterOf, user: Operator) -> None:
+    """Someone is about to start a run: lets its process import everything meanwhile."""
+    if not center.runs.workers():
+        center.standby.prepare(center.root, center.config.engine)
 
 
 def _config_to_run(center: Center, request: Start) -> Config:

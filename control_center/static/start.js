@@ -137,4 +137,5 @@
       });
   });
   ask();
+  flywheel.send("POST", "/api/runs/prepare");
 })();

@@ -13,6 +13,9 @@ from pipeline.workspace import DEFAULT_FILE
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.config import Config
+    from pipeline.launch import Prepared
+
 EXIT_CODES = {"pushed": 0, "failed": 1, "blocked_by_data": 3, "not_blessed": 4}
 _INTERRUPTED = 130
 _PEEK_ROWS = 1000
@@ -28,6 +31,14 @@ def run(
     force: Annotated[
         bool, typer.Option(help="Run even if nothing changed since the deployed version.")
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Stay, and run again whenever the config or the data change: at once, since "
+            "everything is imported meanwhile (in some 600 MB of memory).",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -38,32 +49,71 @@ def run(
     nothing is done. Exit codes: 0 pushed, 1 failed, 2 config or usage error,
     3 blocked by data, 4 not blessed, 130 interrupted.
     """
-    from models.errors import DataError
+    from pipeline.cli.output import emit_json, err
+    from pipeline.cli.watch import watch as keep_watching
+
+    def settings() -> Config:
+        return _settings(config, data)
+
+    def once(settings: Config, prepared: Prepared | None = None) -> int:
+        result, interrupted = _once(settings, prepared, force=force, debug=debug)
+        show_result(result)
+        if interrupted:
+            command = "flywheel run" + (f" -c {config}" if str(config) != DEFAULT_FILE else "")
+            command += f" --data {data}" if data is not None else ""
+            err.print(f"\nto go on: [bold]{command}[/]")
+        if as_json:
+            emit_json(result)
+        if interrupted:
+            raise KeyboardInterrupt
+        return exit_code(result)
+
+    try:
+        if watch:
+            keep_watching(config, settings, once)
+        code = once(settings())
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    raise typer.Exit(code)
+
+
+def _settings(file: pathlib.Path, data: str | None) -> Config:
     from pipeline import config as config_module
+
+    config = config_module.load(file)
+    if data is None:
+        return config
+    options = config.data.model_copy(update={"path": data})
+    return config_module.with_absolute_paths(
+        config.model_copy(update={"data": options}), pathlib.Path.cwd()
+    )
+
+
+def _once(
+    config: Config, prepared: Prepared | None, *, force: bool, debug: bool
+) -> tuple[dict[str, Any], bool]:
+    """The result of one run, and whether Ctrl-C ended it."""
+    from models.errors import DataError
     from pipeline.cli.live import LiveRun
-    from pipeline.cli.output import emit_json, err, finite
-    from pipeline.launch import Worker, refuse
+    from pipeline.cli.output import err, finite
+    from pipeline.launch import Prepared, Worker, refuse
     from pipeline.unchanged import find_same, run_fingerprint
 
-    settings = config_module.load(config)
-    if data is not None:
-        data_options = settings.data.model_copy(update={"path": data})
-        settings = config_module.with_absolute_paths(
-            settings.model_copy(update={"data": data_options}), pathlib.Path.cwd()
-        )
+    prepared = prepared or Prepared(config.engine)  # imports while we look at the data
     try:
-        _peek(settings)
+        _peek(config)
     except DataError as error:
-        finish(refuse(settings, error), as_json=as_json)
-    if not force:
-        same = find_same(settings, run_fingerprint(settings))
-        if same:
-            finish({**same, "unchanged": True}, as_json=as_json)
-    worker = Worker(settings)
+        prepared.close()
+        return finite(refuse(config, error)), False
+    same = None if force else find_same(config, run_fingerprint(config))
+    if same:
+        prepared.close()
+        return finite({**same, "unchanged": True}), False
+    worker = Worker(config, prepared)
     interrupted = False
     if err.is_terminal:
         err.print(
-            f"[bold]{settings.name}[/]  [dim]run {worker.folder.id}, data {settings.data.path}[/]"
+            f"[bold]{config.name}[/]  [dim]run {worker.folder.id}, data {config.data.path}[/]"
         )
     with LiveRun() as live:
         try:
@@ -76,25 +126,7 @@ def run(
     result = finite(worker.result())
     if debug and result["state"] == "failed":
         err.print(pathlib.Path(result["log"]).read_text("utf-8")[-8000:], markup=False)
-    if interrupted:
-        command = "flywheel run" + (f" --config {config}" if str(config) != DEFAULT_FILE else "")
-        command += f" --data {data}" if data is not None else ""
-        show_result(result)
-        err.print(f"\nto go on: [bold]{command}[/]")
-        if as_json:
-            emit_json(result)
-        raise typer.Exit(_INTERRUPTED)
-    finish(result, as_json=as_json)
-
-
-def finish(result: dict[str, Any], *, as_json: bool) -> None:
-    """Shows the result and ends the command with its exit code."""
-    from pipeline.cli.output import emit_json, finite
-
-    show_result(finite(result))
-    if as_json:
-        emit_json(finite(result))
-    raise typer.Exit(exit_code(result))
+    return result, interrupted
 
 
 def _peek(settings: Any) -> None:

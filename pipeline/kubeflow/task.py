@@ -41,9 +41,10 @@ def run(
     """
     if lean:
         lean_imports.install()
-    from tfx.utils import import_utils
+    with lean_imports.without_collector():
+        from tfx.utils import import_utils
 
-    executor_class = import_utils.import_class_by_path(executor_class_path)
+        executor_class = import_utils.import_class_by_path(executor_class_path)
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
         _Task(executor_class, executor_input, inputs_spec, pathlib.Path(scratch)).run(
             list(beam_arguments)

@@ -26,6 +26,7 @@ LEFT_OUT = {
     ("POST", "/api/jobs"),
     ("POST", "/api/config/demo"),
     ("POST", "/api/runs"),
+    ("POST", "/api/runs/prepare"),
     ("GET", "/api/runs/{run_id}/events"),
 }
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import os
 import pathlib
 import sys
@@ -79,9 +78,11 @@ def prepare_environment() -> None:
 @functools.cache
 def version(package: str) -> str | None:
     """The installed version of a package, without importing it; None when there is none."""
+    from importlib import metadata  # `flywheel --help` imports this module, and needs no version
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 

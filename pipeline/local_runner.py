@@ -16,6 +16,7 @@ from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from custom_components.tflite_quantizer.executor import PRELOAD
 from models import isolation, progress
 from pipeline.unchanged import code_fingerprint
 
@@ -23,7 +24,6 @@ RUN_ID_PARAMETER = "pipeline-run-id"
 CODE_PARAMETER = "flywheel_code"
 #: Components that look at or change something outside the pipeline: never from cache.
 _ALWAYS_RUN = ("Pusher",)
-_CONVERTER = ["custom_components.tflite_quantizer.convert"]
 
 
 class LocalRunner(local_dag_runner.LocalDagRunner):
@@ -90,7 +90,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             )
             if not cached and name != "Pusher":
                 # There is new work, so the converter will be needed: let it be imported meanwhile.
-                isolation.warm_up(_CONVERTER)
+                isolation.warm_up(PRELOAD)
 
 
 def _was_cached(connection: metadata_store_pb2.ConnectionConfig, execution_id: int) -> bool:

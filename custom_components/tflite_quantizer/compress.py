@@ -6,25 +6,33 @@ TFMOT knows tf_keras only. The last layer, `logits`, is left alone: it is tiny, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 import tf_keras
-from tensorflow_model_optimization.python.core.clustering.keras.experimental import (
+
+# TFMOT looks for a module that Keras 3 has not, and imports all of Keras 3 to find that out: most
+# of the time that importing TFMOT takes.
+sys.modules.setdefault("keras.engine", None)  # type: ignore[arg-type]
+
+import tensorflow_model_optimization as tfmot  # noqa: E402
+from tensorflow_model_optimization.python.core.clustering.keras.experimental import (  # noqa: E402
     cluster as experimental,
 )
-from tensorflow_model_optimization.python.core.quantization.keras.collab_opts import (
+from tensorflow_model_optimization.python.core.quantization.keras.collab_opts import (  # noqa: E402
     cluster_preserve,
     prune_preserve,
 )
 
-from custom_components.tflite_quantizer import coverage
-from custom_components.tflite_quantizer.recipe import Clustering, Sparsity
-from custom_components.tflite_quantizer.student import Student
-from models.training import Schedule
+from custom_components.tflite_quantizer import coverage  # noqa: E402
+from custom_components.tflite_quantizer.recipe import Clustering, Sparsity  # noqa: E402
+from custom_components.tflite_quantizer.student import Student  # noqa: E402
+from models.training import Schedule  # noqa: E402
 
+#: TFMOT's layers need no translation into graphs, which would take longer than fine-tuning does.
+_as_written = tf.autograph.experimental.do_not_convert
 _MASK_UPDATES = 20
 #: Rows from which the ranges of activations begin.
 _RANGE_ROWS = 500
@@ -73,6 +81,7 @@ def matrix(kernel: np.ndarray) -> np.ndarray:
     return kernel.reshape(-1, kernel.shape[-1])
 
 
+@_as_written
 def prune(student: Student, sparsity: Sparsity) -> Student:
     """A student with the share of zeros that is asked for in every hidden kernel.
 
@@ -135,6 +144,7 @@ def _check_zeros(layer: tf_keras.layers.Layer, sparsity: Sparsity) -> None:
         )
 
 
+@_as_written
 def cluster(student: Student, clustering: Clustering, keep_zeros: bool) -> Student:
     """A student with few distinct weights per hidden kernel.
 
@@ -171,6 +181,7 @@ def _without_wrappers(student: Student, compressed: tf_keras.Model) -> tf_keras.
     return network
 
 
+@_as_written
 def quantization_aware(
     student: Student, zeros: bool, clusters: bool, float_layers: Collection[str] = ()
 ) -> tf_keras.Model:

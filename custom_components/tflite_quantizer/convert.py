@@ -96,7 +96,7 @@ def compressed(student: Student, recipe: Recipe) -> tf_keras.Model:
     """The network after the recipe's pruning, clustering and simulated quantization."""
     if not (recipe.sparsity or recipe.clustering or recipe.ranges == "aware"):
         return student.network
-    from custom_components.tflite_quantizer import compress  # TFMOT takes a second to import
+    from custom_components.tflite_quantizer import compress  # imports TFMOT
 
     if recipe.sparsity:
         student = compress.prune(student, recipe.sparsity)

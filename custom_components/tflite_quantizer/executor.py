@@ -39,7 +39,8 @@ from models.training import predict_logits
 REPORT_FILE = "variants.json"
 TRIALS_FILE = "trials.json"
 TEACHER_NAME = "teacher_float32"
-PRELOAD = ["custom_components.tflite_quantizer.convert"]
+#: What converting processes begin with.
+PRELOAD = [f"custom_components.tflite_quantizer.{name}" for name in ("convert", "compress")]
 
 
 class Executor(base_executor.BaseExecutor):

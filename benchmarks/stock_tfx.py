@@ -5,7 +5,8 @@
 Each round runs, one after the other and each in a fresh process: the stock
 seven-component pipeline, which trains for 200 steps; Flywheel's first run (teacher,
 student, two controls, five variants, evaluation, report); Flywheel again on unchanged
-data; the same with another threshold; the same with `--force`, which evaluates against
+data; the same with another threshold, as a command and under `flywheel run --watch` (from
+saving the config to the result); the same with `--force`, which evaluates against
 the version deployed since; and a first run held to the stock run's work: the teacher to its
 200 steps of 128 rows, student and controls in proportion, one pass of fine-tuning. Prints
 the ratios of each round and their medians; absolute times prove nothing on a
@@ -35,6 +36,8 @@ from models.student import USUAL_EPOCHS, USUAL_TEACHER_EPOCHS
 from models.training import Schedule
 
 STEPS = 200
+#: Between one look at the result and the next change.
+_THINKING_S = 15
 TRAIN_SHARE = 0.7
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -96,6 +99,7 @@ def one_round(data: pathlib.Path, work: pathlib.Path, rows: int, whole: bool) ->
         with open(ours_folder / "flywheel.yaml", "a", encoding="utf-8") as file:
             file.write("  min_slice_rows: 120\n")  # of `evaluation`, the last section
         found["threshold"] = run(ours_folder)
+        found["watched"] = watched(ours_folder)
         found["forced"] = run(ours_folder, "--force")
     return found
 
@@ -139,6 +143,36 @@ def write_config(folder: pathlib.Path, data: pathlib.Path, more: str = "") -> No
     drop = ("  derive:", "    big_tipper:", "  pickup_census_tract:", "  split:")
     text = "\n".join([more, *(line for line in lines if not line.startswith(drop))])
     path.write_text(text.replace('"demo:chicago-taxi"', f'"{data}/data.csv"') + "\n")
+
+
+def watched(folder: pathlib.Path) -> dict:
+    """Another threshold saved while `flywheel run --watch` is there."""
+    said, path = folder / "watch.txt", folder / "flywheel.yaml"
+    with open(said, "w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "pipeline", "run", "--watch"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until_it_watches(process, said, 1)
+        time.sleep(_THINKING_S)  # while it imports
+        start = time.perf_counter()
+        path.write_text(path.read_text().replace("min_slice_rows: 120", "min_slice_rows: 121"))
+        _wait_until_it_watches(process, said, 2)
+        return {"wall": time.perf_counter() - start} | result(folder)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_it_watches(process: subprocess.Popen, said: pathlib.Path, times: int) -> None:
+    while said.read_text().count("Ctrl-C ends") < times:
+        if process.poll() is not None:
+            sys.exit(f"it ended:\n{said.read_text()[-3000:]}")
+        time.sleep(0.02)
 
 
 def result(folder: pathlib.Path) -> dict:
@@ -202,6 +236,7 @@ def ratios(rounds: list[dict[str, dict]]) -> dict[str, list[float]]:
         "as it comes / stock (CPU)": per("first", "stock", "cpu"),
         "unchanged re-run / first run (wall)": per("again", "first"),
         "other threshold / first run (wall)": per("threshold", "first"),
+        "other threshold, watched / first run (wall)": per("watched", "first"),
         "forced re-run / first run (wall)": per("forced", "first"),
         "CsvExampleGen / ExampleGen": component("CsvExampleGen", "ExampleGen"),
         "stock StatisticsGen / StatisticsGen": component("StatisticsGen", "StatisticsGen"),

@@ -76,6 +76,17 @@ def flywheel(tmp_path: pathlib.Path) -> Flywheel:
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """Chromium; one for all, since a process can hold one of Playwright's loops."""
+    from tests.control_center.browsing import CHROMIUM, chromium
+
+    if not CHROMIUM:
+        pytest.skip("no chromium on the PATH: pages are not looked at in a browser")
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def taxi(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flywheel, dict]:
     """A first run on the taxi demo: the command in its folder, and the run's result.
 

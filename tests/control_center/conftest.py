@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from control_center.app import create_app
 from control_center.auth import hash_password
 from tests.control_center import workspaces
-from tests.control_center.browsing import CHROMIUM, Watched, chromium
+from tests.control_center.browsing import Watched
 from tests.control_center.serving import Manners
 
 PASSWORD = "correct horse battery"
@@ -72,14 +72,6 @@ def logged_in(asked: Asked, name: str) -> Page:
     client = asked.client()
     assert client.login(name=name, password=PASSWORD).status_code == 200
     return client
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("no chromium on the PATH: pages are not looked at in a browser")
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

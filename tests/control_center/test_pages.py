@@ -235,7 +235,9 @@ def test_a_due_schedule_is_started_once_and_a_missed_one_is_said(asked, monkeypa
     from control_center import schedules, supervision
 
     started = []
-    monkeypatch.setattr(supervision, "start", lambda config, user: started.append(user) or "run-1")
+    monkeypatch.setattr(
+        supervision, "start", lambda standby, config, user: started.append(user) or "run-1"
+    )
     mine, other = schedules.Schedules(asked.center), schedules.Schedules(asked.center)
     made = mine.create("* * * * *", "run", "ann")
     assert mine.fire(made["next"] - 1) == []

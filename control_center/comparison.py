@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from control_center.center import Center
-from control_center.reuse import changes
 from monitoring import drift
 from pipeline.report import words
 from pipeline.report.inputs import Inputs
+from pipeline.reuse import changes
 
 _Z95 = 1.959964
 #: What a component counted or timed is not a difference between two runs' settings.

@@ -10,11 +10,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from control_center import reuse
 from control_center.center import Center
 from control_center.runs_index import Row, memory
 from pipeline.report import data, evaluation, graph, summary, training, validation, variants, words
 from pipeline.report.inputs import Inputs
+from pipeline.reuse import Memory, explain
 from pipeline.runs import Component, Run
 
 #: Tab to what is on it: template, title, content, component whose absence explains a gap.
@@ -144,7 +144,7 @@ def _why(center: Center, row: Row, earlier: list[str]) -> dict[str, dict[str, An
     if key not in _reasons or not key[1]:
         if len(_reasons) >= _KEPT:
             _reasons.pop(next(iter(_reasons)), None)
-        _reasons[key] = reuse.explain(reuse.Memory(center.workspace), row.id, earlier)
+        _reasons[key] = explain(Memory(center.workspace), row.id, earlier)
     return _reasons[key]
 
 

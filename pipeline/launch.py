@@ -200,6 +200,7 @@ def _leave_result(
         "reasons": [reason.to_dict() for reason in reasons],
         "seconds": {"total": None, "components": {}},
         "components": {},
+        "cache": {},
         "rows": {},
         "metrics": {},
         "variants": [],

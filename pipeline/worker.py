@@ -23,7 +23,7 @@ from models import progress, stack
 from models.errors import DataError, FlywheelError, disk_full
 from models.registry import Registry
 from pipeline import config as config_module
-from pipeline import lean_imports
+from pipeline import lean_imports, reuse
 from pipeline.runs import RunStore, end_state, summarize
 from pipeline.unchanged import run_fingerprint
 from pipeline.workspace import FIRST_LOG, RunFolder, Workspace
@@ -113,6 +113,7 @@ def _result(
     result = {
         "state": "failed",
         **summarize(loaded),
+        "cache": _cache(workspace, folder.id),
         "report": str(folder.report),
         "log": str(folder.log),
     }
@@ -126,6 +127,14 @@ def _result(
     known = {(r["code"], r["message"]) for r in result["reasons"]}
     result["reasons"] += [r.to_dict() for r in reasons if (r.code, r.message) not in known]
     return result
+
+
+def _cache(workspace: Workspace, run_id: str) -> dict[str, dict[str, Any]]:
+    """Component to `cache` (`hit` or `miss`), `why` and `changed`."""
+    earlier = [other for other in workspace.run_ids() if other < run_id]
+    found = reuse.explain(reuse.Memory(workspace), run_id, earlier)
+    keys = ("cache", "why", "changed")
+    return {name: {key: one[key] for key in keys} for name, one in found.items()}
 
 
 def explain(problem: BaseException, folder: RunFolder) -> FlywheelError:

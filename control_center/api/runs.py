@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
-from control_center import artifacts, comparison, proposal, reuse, supervision
+from control_center import artifacts, comparison, forecast, proposal, supervision
 from control_center.access import CenterOf, Operator, Viewer
 from control_center.api.errors import RESPONSES
 from control_center.center import Center
@@ -21,6 +21,7 @@ from control_center.live import Follower, tail
 from models.errors import ConfigError, FlywheelError
 from models.registry import Registry
 from pipeline.config import Config
+from pipeline.reuse import Memory
 from pipeline.unchanged import code_fingerprint, data_fingerprint, find_same, run_fingerprint
 
 router = APIRouter(prefix="/api", tags=["runs"], responses=RESPONSES)
@@ -162,13 +163,13 @@ def check_config(request: Check, center: CenterOf, user: Operator) -> Checked:
 
 
 def _forecast(center: Center, config: Config, data: str) -> list[dict[str, str]]:
-    memory = reuse.Memory(center.workspace)
+    memory = Memory(center.workspace)
     past = []
     for run_id in center.runs.ids()[:_MOST_PAST]:
         theirs = center.configs.read(center.workspace, run_id)
         if theirs:
             past.append((run_id, theirs, memory.executions(run_id)))
-    return reuse.forecast(
+    return forecast.forecast(
         config,
         data=data,
         code=code_fingerprint(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -179,6 +180,7 @@ def show_result(result: dict[str, Any], err: Console | None = None) -> None:
     show_reasons([r for r in result["reasons"] if r["severity"] != "info"], err=err)
     if any(r["code"] == "NO_BASELINE" for r in result["reasons"]):
         err.print("[dim]NO_BASELINE  nothing was deployed: no drift and no champion to judge by[/]")
+    _show_cache(result.get("cache") or {}, result.get("components") or (), err)
     metrics = result.get("metrics") or {}
     if metrics:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -207,6 +209,22 @@ def show_result(result: dict[str, Any], err: Console | None = None) -> None:
         err.print(f"\ndeployed  [bold]{pushed['version']}[/]{note}  {pushed['path']}")
     if result.get("report"):
         err.print(f"report    {result['report']}", soft_wrap=True)
+
+
+def _show_cache(cache: dict[str, dict[str, Any]], order: Iterable[str], err: Console) -> None:
+    """What was reused, and each change with the components that ran for it."""
+    from rich.markup import escape
+
+    names = [name for name in order if name in cache]
+    hits = [name for name in names if cache[name]["cache"] == "hit"]
+    changed: dict[str, list[str]] = {}
+    for name in names:
+        for change in cache[name]["changed"]:
+            changed.setdefault(change, []).append(name)
+    if hits:
+        err.print(f"[blue]HIT[/]   [dim]{', '.join(hits)}[/]")
+    for change, ran in changed.items():
+        err.print(f"MISS  {escape(change)}  [dim]{', '.join(ran)}[/]")
 
 
 def variants_table(variants: list[dict[str, Any]], chosen: str) -> Any:

@@ -12,9 +12,11 @@ import pytest
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from control_center import look, reuse
+from control_center import forecast as forecasts
+from control_center import look
 from control_center.comparison import difference, standard_error
 from pipeline import config as config_module
+from pipeline.reuse import Execution
 from tests.conftest import ROOT
 from tests.control_center import workspaces
 from tests.control_center.conftest import Asked
@@ -104,7 +106,7 @@ def test_config_is_checked_as_a_whole(folder):
 
 def execution(state="complete", **properties):
     code = {"flywheel_code": "c", "fingerprint": "d", "version": ""}
-    return reuse.Execution(state, {**code, **properties}, {}, ())
+    return Execution(state, {**code, **properties}, {}, ())
 
 
 def forecast(folder, change, **facts):
@@ -113,8 +115,8 @@ def forecast(folder, change, **facts):
     for path, value in change.items():
         section, _, key = path.partition(".")
         past[section] = {**past[section], key: value} if key else value
-    executions = {name: execution() for name in reuse.READS}
-    rows = reuse.forecast(
+    executions = {name: execution() for name in forecasts.READS}
+    rows = forecasts.forecast(
         config,
         **{"data": "d", "code": "c", "deployed": "", **facts},
         past=[("20260101-000000-0000", past, executions)],
@@ -127,7 +129,7 @@ def test_the_forecast_follows_what_changed(folder):
         rows = forecast(folder, change or {}, **facts)
         return {name for name, row in rows.items() if row["cache"] == "miss"}
 
-    everything = set(reuse.READS)
+    everything = set(forecasts.READS)
     assert run() == {"Pusher"}
     assert run(code="other") == everything
     assert run(data="other") == everything - {"DeployedModel"}

@@ -69,6 +69,8 @@ def test_every_saved_change_is_a_run_and_a_mistake_is_told(flywheel):
         watching.edit(r"\ntrainer:\n  epochs: 2\n", "\nevaluation:\n  min_slice_rows: 20\n")
         watching.wait_until_it_watches(2)
         first = watching.results[-1]
+        assert {one["cache"] for one in first["cache"].values()} == {"miss"}
+        assert not any(one["changed"] for one in first["cache"].values()), "nothing to reuse yet"
         watching.edit("min_slice_rows: 20", "min_slice_rows: 21")
         watching.wait_until_it_watches(3)
         assert len(watching.results) == 2
@@ -76,6 +78,12 @@ def test_every_saved_change_is_a_run_and_a_mistake_is_told(flywheel):
         assert second["run_id"] != first["run_id"]
         assert second["components"]["Trainer"] == "cached"
         assert second["components"]["Evaluator"] == "complete"
+        assert second["cache"]["Evaluator"]["changed"] == ["`options.min_slice_rows` 20 → 21"]
+        hits = [name for name, one in second["cache"].items() if one["cache"] == "hit"]
+        assert {"ExampleGen", "Trainer", "Distiller", "TFLiteQuantizer"} <= set(hits)
+        told = watching.said().splitlines()
+        assert "MISS  `options.min_slice_rows` 20 → 21  Evaluator" in told
+        assert any(line.startswith("HIT   ") and "Trainer" in line for line in told)
         [ready] = children(watching.process.pid)  # with everything imported, for the next change
         watching.process.send_signal(signal.SIGINT)
         assert watching.process.wait(30) == 130

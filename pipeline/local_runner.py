@@ -24,6 +24,10 @@ RUN_ID_PARAMETER = "pipeline-run-id"
 CODE_PARAMETER = "flywheel_code"
 #: Components that look at or change something outside the pipeline: never from cache.
 _ALWAYS_RUN = ("Pusher",)
+#: While these train on one core, the other is free.
+_TRAINING = ("Trainer", "Distiller")
+#: New output of these ends in new files.
+_LEADS_TO_FILES = {"ExampleGen", "Trainer"}
 
 
 class LocalRunner(local_dag_runner.LocalDagRunner):
@@ -57,6 +61,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         connection = getattr(connections, connections.WhichOneof("connection_config"))
         code = code_fingerprint()
         nodes = [node.pipeline_node for node in pipeline.nodes]
+        ran: set[str] = set()
         progress.emit("components", names=[node.node_info.id for node in nodes])
         for node in nodes:
             name = node.node_info.id
@@ -65,6 +70,9 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             if name in _ALWAYS_RUN:
                 node.execution_options.caching_options.enable_cache = False
             self._before_component()
+            if name in _TRAINING and ran & _LEADS_TO_FILES:
+                # The converter will be needed: let it be imported meanwhile.
+                isolation.warm_up(PRELOAD)
             progress.emit("component", name=name, state="running")
             start = time.monotonic()
             try:
@@ -88,9 +96,8 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
                 state="cached" if cached else "complete",
                 seconds=time.monotonic() - start,
             )
-            if not cached and name != "Pusher":
-                # There is new work, so the converter will be needed: let it be imported meanwhile.
-                isolation.warm_up(PRELOAD)
+            if not cached:
+                ran.add(name)
 
 
 def _was_cached(connection: metadata_store_pb2.ConnectionConfig, execution_id: int) -> bool:
